@@ -1,0 +1,218 @@
+"""The command line: one sub-command per stage. Typed options, errors in one line with exit code 2.
+
+Every stage reads the study (a YAML file), finds its inputs where Snakemake puts them, and returns at once when its output is
+complete. `sgopd STAGE --help` says what goes in and out.
+"""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgopd.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Verifier-gated on-policy distillation as a reproducible experiment. `snakemake --cores all` runs every stage in order; "
+    "each sub-command is one stage and can be run alone.",
+)
+
+StudyFile = Annotated[Path, typer.Option("--study", help="Study file, e.g. configs/tiny.yaml.", show_default=True)]
+Point = Annotated[str, typer.Option("--point", help="Point of the study's grid, e.g. 'flaw=0.5'; empty if it has none.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder to write instead of the study's own place.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads for the models' arithmetic.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the run.")]
+TINY = Path("configs/tiny.yaml")
+
+
+def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
+    from sgopd.config import load_study
+
+    return load_study(path, point)
+
+
+def _use(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@app.command()
+def model(
+    role: Annotated[str, typer.Argument(help="teacher or student.")],
+    study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1,
+) -> None:  # fmt: skip
+    """Train one of the embedded models from its recipe (a study with hub models skips this stage).
+
+    In: models.ROLE of the study. Out: a folder that transformers loads (safetensors, tokenizer with chat template).
+    """
+    from sgopd.pretrain import train_model
+
+    loaded = _study(study, point)
+    if role not in ("teacher", "student"):
+        raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
+    _use(threads)
+    train_model(loaded, role, out)  # type: ignore[arg-type]
+
+
+@app.command()
+def prompts(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+    """Load, clean and split the problems; check that train, validation and benchmarks are disjoint.
+
+    In: prompts of the study. Out: one table per split, and a summary of how many rows fell out where.
+    """
+    from sgopd.prompts.stage import prepare
+
+    prepare(_study(study, point), out)
+
+
+@app.command()
+def rollouts(study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1) -> None:
+    """Sample the teacher on the training prompts: the cache, made once and shared by every run.
+
+    In: teacher, prompts. Out: rollouts.parquet with token ids and the teacher's per-token log-probs.
+    """
+    from sgopd.rollouts import sample_teacher
+
+    loaded = _study(study, point)
+    _use(threads)
+    sample_teacher(loaded, out)
+
+
+@app.command()
+def verdicts(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+    """Check the answer of every cached teacher rollout.
+
+    In: rollouts, prompts. Out: verdicts.parquet (correct, incorrect, no_answer, truncated, timeout or error, and why).
+    """
+    from sgopd.rollouts import judge_teacher
+
+    judge_teacher(_study(study, point), out)
+
+
+@app.command()
+def distil(
+    method: Annotated[str, typer.Option("--method", help="A method of the study.")],
+    phase: Annotated[int, typer.Option("--phase", min=1, max=3, help="1 cold start, 2 annealing, 3 pure on-policy.")],
+    seed: Seed = 0, study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1,
+) -> None:  # fmt: skip
+    """Run one phase of one method at one seed, from the previous phase's weights; resumes from its last checkpoint.
+
+    In: models, prompts, verdicts, the previous phase. Out: weights, optimiser state, metrics, some token-level rollouts.
+    """
+    from sgopd.training.distil import distil as run_phase
+
+    loaded = _study(study, point)
+    _known("method", method, list(loaded.methods), study)
+    _use(threads)
+    run_phase(loaded, method, seed, phase, out)
+
+
+@app.command()
+def evaluate(
+    method: Annotated[str, typer.Option("--method", help="A method of the study, or teacher or student.")],
+    seed: Seed = 0, study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1,
+) -> None:  # fmt: skip
+    """Sample a final model on every benchmark and check the answers.
+
+    In: the run's phase 3 (or a model of the pair). Out: evaluations.parquet, one row per sample.
+    """
+    from sgopd.evaluation.evaluate import evaluate as run_evaluation
+
+    loaded = _study(study, point)
+    _known("method", method, ["teacher", "student", *loaded.methods], study)
+    _use(threads)
+    run_evaluation(loaded, method, seed, out)
+
+
+@app.command()
+def compare(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+    """Compare all methods with the baseline: tables with intervals and paired differences.
+
+    In: all evaluations. Out: tables/main.md, .csv, .tex and their companions.
+    """
+    from sgopd.reporting.stage import compare as write_comparison
+
+    write_comparison(_study(study, point), out)
+
+
+@app.command()
+def report(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+    """Draw the figures and write report.html, one page that works offline.
+
+    In: tables, metrics of every run, token-level rollouts. Out: figures (PNG, SVG), report.html.
+    """
+    from sgopd.reporting.stage import report as write_report
+
+    write_report(_study(study, point), out)
+
+
+@app.command()
+def sync() -> None:
+    """Send to MLflow what could not be delivered while its server was away."""
+    from sgopd import tracking
+
+    typer.echo(f"{tracking.replay()} logs delivered to {tracking.tracking_uri()}.")
+
+
+@app.command()
+def rules() -> None:
+    """List every advantage rule with its options and their defaults."""
+    import dataclasses
+
+    from sgopd import objectives
+
+    for name, options in objectives.rules().items():
+        shown = ", ".join(f"{field.name}={field.default!r}" for field in dataclasses.fields(options))
+        typer.echo(f"{name:14} {shown}")
+
+
+@app.command()
+def show(study: StudyFile = TINY, point: Point = "") -> None:
+    """Check a study and print it with every default filled in, and each method's settings."""
+    loaded = _study(study, point)
+    resolved = loaded.model_dump(mode="json", exclude={"methods"})
+    resolved["methods"] = {name: training.model_dump(mode="json") for name, training in loaded.runs.items()}
+    typer.echo(json.dumps(resolved, indent=1))
+
+
+@app.command()
+def verify_store(
+    folders: Annotated[list[Path], typer.Argument(help="Folders to look through, e.g. data results.")],
+) -> None:
+    """Compare every artefact below the folders with its checksums; names the first damaged file of each."""
+    from sgopd.store import MANIFEST, verify
+
+    problems = []
+    manifests = sorted(path for folder in folders for path in folder.rglob(MANIFEST))
+    for manifest in manifests:
+        try:
+            verify(manifest.parent)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    typer.echo(f"{len(manifests)} artefacts are as their manifests say.")
+
+
+def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
+    if value not in allowed:
+        raise UserError(f"--{option} {value!r} is not in {study}; allowed: {', '.join(allowed)}.")
+
+
+def main() -> None:
+    """Entry point: logs to stderr; a UserError becomes one message and exit code 2."""
+    logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"sgopd: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,405 @@
+"""The typed, validated study: models, prompts, methods x seeds, benchmarks. The only reader of YAML.
+
+In: a YAML file (and what it ``extends``). Out: an immutable ``Study`` per point of its ``grid``. Every default is declared
+here once; unknown keys are errors. Knows nothing of stages, files made or devices.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sgopd.errors import UserError
+from sgopd.pretrain import Recipe
+from sgopd.prompts.synthetic import SyntheticSource
+
+if TYPE_CHECKING:
+    from sgopd.objectives import TeacherSchedule
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"  # names become folder names: nothing that could leave results/
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+
+
+class Part(BaseModel):
+    """A part of the study: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sampling(Part):
+    """How responses are drawn."""
+
+    temperature: float = Field(1.0, gt=0, le=10, description="Softmax temperature.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus: smallest set of tokens with at least this mass.")
+    max_new_tokens: int = Field(64, ge=1, description="Length limit of a response, in tokens; beyond it is truncated.")
+
+
+class HubModel(Part):
+    """A model by hub name or local folder (safetensors), loaded by transformers."""
+
+    path: str = Field(min_length=1, description="Hub name (Qwen/Qwen3-4B) or folder with config.json and *.safetensors.")
+    revision: str | None = Field(None, description="Hub revision; pin it for a reproducible study.")
+
+
+class Models(Part):
+    """The pair of models. A model is a hub name or folder (``path``), or a recipe that the pipeline trains itself."""
+
+    teacher: HubModel | Recipe = Field(description="pi_T: scores rollouts and fills the rollout cache.")
+    student: HubModel | Recipe = Field(description="pi_S: the model to be distilled into.")
+    reference: HubModel | Literal["student"] = Field(
+        "student", description="pi_ref of the implicit reward r_t; `student` is the student's initial weights."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Weights' dtype for every model.")
+    prompt_template: str = Field(
+        "{problem}\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
+        description="User turn; {problem} is replaced. The chat template of the tokenizer goes around it.",
+    )
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _has_problem(cls, value: str) -> str:
+        if "{problem}" not in value:
+            raise ValueError("must contain {problem}")
+        return value
+
+
+Source = SyntheticSource
+
+
+class Prompts(Part):
+    """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark."""
+
+    train: Source = Field(description="Problems to train on (teacher rollouts and distillation).")
+    validation: Source = Field(description="Problems on which settings are chosen and curves are drawn.")
+    benchmarks: dict[Name, Source] = Field(min_length=1, description="Problems of each benchmark; read only by evaluation.")
+    min_difficulty: float | None = Field(None, description="Drop training problems below this difficulty.")
+    max_prompt_tokens: int = Field(2048, ge=1, description="Drop training problems whose rendered prompt is longer.")
+
+
+class TeacherRollouts(Part):
+    """The cache: teacher rollouts on the training prompts, made once and shared by every run."""
+
+    samples_per_prompt: int = Field(2, ge=1, le=64, description="Teacher samples per training prompt.")
+    sampling: Sampling = Field(Sampling(), description="How the teacher samples.")
+    shard_prompts: int = Field(256, ge=1, description="Prompts per shard; a killed stage loses at most one shard.")
+
+
+class Verifier(Part):
+    """How answers are checked."""
+
+    workers: int = Field(1, ge=1, description="Worker processes for answers that need the symbolic engine.")
+    timeout_s: float = Field(4.0, gt=0, description="Hard wall-clock limit per answer, in seconds.")
+
+
+class Objective(Part):
+    """The token advantage and how it becomes a loss (METHOD sections 1, 2 and 5)."""
+
+    rule: str = Field("opd", description="Name of the advantage rule; `sgopd rules` lists them with their options.")
+    options: dict[str, Any] = Field({}, description="Options of the rule, e.g. lambda_consensus; see `sgopd rules`.")
+    aggregate: Literal["sequence_mean", "token_mean"] = Field(
+        "sequence_mean", description="Mean over sequences of per-sequence token means, or one mean over all tokens."
+    )
+    clip_epsilon: float = Field(0.2, gt=0, description="PPO clip of pi_S / pi_S_old; inert with one update per batch.")
+    importance_cap: float = Field(5.0, gt=0, description="Cap of the trainer / rollout-engine importance weight.")
+    prompt_weighting: Literal["none", "paced"] = Field("none", description="`paced`: weight a prompt by p(1-p), p its pass rate.")
+
+    @model_validator(mode="after")
+    def _options_fit_rule(self) -> "Objective":
+        from sgopd.objectives import options_for  # here: torch takes over a second to import
+
+        options_for(self.rule, **self.options)
+        return self
+
+
+class TeacherSampling(Part):
+    """The auxiliary cross-entropy on cached teacher rollouts, L_gate + gamma(s) L_CE(V) (METHOD section 3)."""
+
+    schedule: Literal["off", "cosine", "linear", "constant"] = Field("off", description="Shape of gamma(s) after the hold.")
+    gamma0: float = Field(0.1, ge=0, description="Weight of L_CE during phase I.")
+    source: Literal["verified", "unverified"] = Field("verified", description="`unverified` is the control without verifier.")
+    keep: Literal["first", "shortest", "likely", "all"] = Field(
+        "first", description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token)."
+    )
+
+
+class Optimiser(Part):
+    """AdamW."""
+
+    lr: float = Field(1e-5, gt=0, description="Learning rate after warm-up; constant.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Decay rates of the two moments.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Global gradient-norm clip.")
+
+
+class Training(Part):
+    """One distillation run; a method overrides any of these keys."""
+
+    steps: int = Field(100, ge=1, description="Optimiser batches, over all three phases.")
+    prompts_per_step: int = Field(128, ge=1, description="Prompts per batch (P).")
+    group_size: int = Field(8, ge=1, description="Student rollouts per prompt (G).")
+    updates_per_batch: int = Field(1, ge=1, description="Mini-batches, hence optimiser updates, per batch of rollouts.")
+    micro_batch_tokens: int = Field(16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results.")
+    sampling: Sampling = Field(Sampling(), description="How the student samples.")
+    objective: Objective = Field(Objective(), description="Advantage rule and loss.")
+    teacher_sampling: TeacherSampling = Field(TeacherSampling(), description="Auxiliary loss on teacher rollouts.")
+    hold: float = Field(0.1, ge=0, le=1, description="Phase I ends after this share of the steps (s1).")
+    decay: float = Field(0.4, ge=0, le=1, description="Phase II ends after this share of the steps (s2).")
+    optimiser: Optimiser = Field(Optimiser(), description="AdamW's settings.")
+    checkpoint_every: int = Field(10, ge=1, description="Steps between checkpoints; a killed job goes on from the last.")
+    validate_every: int = Field(10, ge=1, description="Steps between validation rounds (curves only, never a choice).")
+    validation_samples: int = Field(1, ge=1, description="Samples per validation problem in each round.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Training":
+        if self.hold > self.decay:
+            raise ValueError(f"hold ({self.hold}) must not be above decay ({self.decay})")
+        if self.prompts_per_step % self.updates_per_batch:
+            raise ValueError(f"updates_per_batch ({self.updates_per_batch}) must divide prompts_per_step ({self.prompts_per_step})")
+        return self
+
+    def schedule(self) -> "TeacherSchedule":
+        """gamma(s), the weight of the teacher's rollouts, over the steps of this run."""
+        from sgopd.objectives import TeacherSchedule
+
+        sampling = self.teacher_sampling
+        return TeacherSchedule(kind=sampling.schedule, gamma0=sampling.gamma0, hold=self.hold, end=self.decay)
+
+    def phase_bounds(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """First and last-plus-one step of phases I, II and III."""
+        s1, s2 = self.schedule().boundaries(self.steps)
+        return (0, s1), (s1, s2), (s2, self.steps)
+
+
+class Evaluation(Part):
+    """How a model is judged on the benchmarks."""
+
+    samples: int = Field(8, ge=1, description="Responses per problem (n).")
+    pass_k: tuple[int, ...] = Field((8,), min_length=1, description="k of the reported pass@k; each at most `samples`.")
+    sampling: Sampling = Field(Sampling(), description="How the evaluated model samples.")
+    resamples: int = Field(4000, ge=100, description="Bootstrap resamples behind every interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
+
+    @model_validator(mode="after")
+    def _k_at_most_n(self) -> "Evaluation":
+        for k in self.pass_k:
+            if not 1 <= k <= self.samples:
+                raise ValueError(f"pass_k holds {k}; each k must lie in 1..samples ({self.samples})")
+        return self
+
+
+class Study(Part):
+    """A study: one config file, or one point of its grid."""
+
+    name: Name = Field(description="Name of the study; its MLflow experiment.")
+    point: str = Field("", description="Point of the grid (set by `grid`, not by hand).", pattern=r"^[A-Za-z0-9_.=+,-]*$")
+    results: str = Field("results", description="Folder of the study's runs, tables and report, below the checkout.")
+    seed: int = Field(0, ge=0, description="Seed of everything shared by the runs: models, prompts, cache, evaluation.")
+    seeds: tuple[int, ...] = Field((0, 1), min_length=1, description="Seeds of the runs of every method.")
+    models: Models
+    prompts: Prompts
+    rollouts: TeacherRollouts = TeacherRollouts()
+    verifier: Verifier = Verifier()
+    training: Training = Field(Training(), description="What all methods share.")
+    methods: dict[Name, dict[str, Any]] = Field(min_length=1, description="Method name -> the keys of `training` it changes.")
+    baseline: str = Field("opd", description="The method every other one is compared with.")
+    evaluation: Evaluation = Evaluation()
+
+    @field_validator("results")
+    @classmethod
+    def _stays_below(cls, value: str) -> str:
+        path = Path(value)
+        if path.is_absolute() or ".." in path.parts or not re.fullmatch(r"[A-Za-z0-9_./=+,-]+", value):
+            raise ValueError("must be a relative folder name without '..' or special characters")
+        return path.as_posix()
+
+    @model_validator(mode="after")
+    def _runs_resolve(self) -> "Study":
+        if self.baseline not in self.methods:
+            raise ValueError(f"baseline: {self.baseline!r} is not a method of the study ({', '.join(self.methods)})")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} repeats a seed")
+        for reserved in {"teacher", "student"} & self.methods.keys():
+            raise ValueError(f"methods: {reserved!r} is the name of a reference row; call the method something else")
+        _ = self.runs  # validates every method
+        return self
+
+    @cached_property
+    def runs(self) -> dict[str, Training]:
+        """Method name -> its resolved training settings."""
+        resolved = {}
+        for name, changes in self.methods.items():
+            try:
+                resolved[name] = Training.model_validate(override(self.training.model_dump(), changes))
+            except ValidationError as error:
+                raise ValueError("; ".join(f"methods.{name}.{problem}" for problem in explain(error, Training))) from error
+        return resolved
+
+
+def override(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` merged in, key by key. A change of ``rule`` or ``kind`` drops the old one's options, which
+    would mean nothing to the new one."""
+    merged = dict(base)
+    if any(key in changes and changes[key] != base.get(key) for key in ("rule", "kind")):
+        merged.pop("options", None)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = override(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged
+
+
+def load_studies(path: Path) -> list[Study]:
+    """Every point of the study in ``path``, in the order of its grid; one point if it has none."""
+    raw = _read_with_extends(path, ())
+    grid = raw.pop("grid", {})
+    if not isinstance(grid, dict) or not all(isinstance(v, list) and v for v in grid.values()):
+        raise UserError(f"{path}: grid: must map a dotted key to a list of values, e.g. `grid: {{seed: [0, 1]}}`.")
+    return [_validate(path, point) for point in _grid_points(raw, grid)]
+
+
+def load_study(path: Path, point: str = "") -> Study:
+    """The study in ``path``, or the named point of its grid."""
+    studies = load_studies(path)
+    for study in studies:
+        if study.point == point:
+            return study
+    points = ", ".join(study.point or "(none)" for study in studies)
+    raise UserError(f"{path}: no grid point {point!r}. Its points are: {points}. Name one with --point.")
+
+
+def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise UserError(f"{path}: extends: files extend each other in a circle.")
+    raw = read_yaml(path)
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends: must be the name of another study file, not {parent!r}.")
+    base = _read_with_extends(path.parent / parent, (*seen, path.resolve()))
+    if "methods" in raw:  # a study lists its own methods; a name alone takes the parent's definition
+        inherited = base.pop("methods", {})
+        methods = raw["methods"] if isinstance(raw["methods"], dict) else {}
+        raw["methods"] = {name: inherited.get(name, {}) if value is None else value for name, value in methods.items()}
+    return override(base, raw)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; a duplicate key, a syntax error or anything else than a mapping is a UserError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file. Studies lie in configs/, e.g. configs/tiny.yaml.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: must hold a mapping of keys, not {type(raw).__name__}.")
+    return raw
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML silently takes the last of two equal keys; a study must not."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    keys = [key_node.value for key_node, _ in node.value if isinstance(key_node, yaml.ScalarNode)]
+    for key in keys:
+        if keys.count(key) > 1 and key != "<<":
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+    loader.flatten_mapping(node)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _grid_points(raw: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*grid.values()):
+        point = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in zip(grid, values, strict=True))
+        study = raw
+        for key, value in zip(grid, values, strict=True):
+            for part in reversed(str(key).split(".")):
+                value = {part: value}
+            study = override(study, value)
+        yield {**study, "point": point, "results": f"{study.get('results', 'results')}/{point}"} if point else dict(raw)
+
+
+def _validate(path: Path, raw: dict[str, Any]) -> Study:
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path}: {problem}" for problem in explain(error, Study))) from error
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """One line per problem: key, what is wrong, the value, what is allowed."""
+    lines = []
+    for problem in error.errors():
+        keys = [str(part) for part in problem["loc"]]
+        key = ".".join(keys) or root.__name__.lower()
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = _unknown_key(keys, root)
+        elif problem["type"] == "missing":
+            message = "this key is required"
+        elif problem["type"] != "value_error" or isinstance(problem["input"], str | int | float):
+            message = f"{message}, not {problem['input']!r}"
+        lines.append(f"{key}: {message}" if keys else message)
+    return list(dict.fromkeys(lines))
+
+
+def _unknown_key(keys: list[str], root: type[BaseModel]) -> str:
+    allowed = _keys_beside(keys, root)
+    close = difflib.get_close_matches(keys[-1], allowed, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown key{hint}" + (f" Allowed here: {', '.join(allowed)}." if allowed else "")
+
+
+def _keys_beside(keys: list[str], root: type[BaseModel]) -> list[str]:
+    model: Any = root
+    for key in keys[:-1]:
+        candidates = _models_in(model.model_fields[key].annotation) if key in model.model_fields else []
+        named = [m for m in _models_in_tree(model) if m.__name__ == key]  # pydantic puts a union member's name in the path
+        if not (candidates or named):
+            continue
+        model = (candidates or named)[0]
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+
+
+def _models_in_tree(model: type[BaseModel]) -> list[type[BaseModel]]:
+    return [below for field in model.model_fields.values() for below in _models_in(field.annotation)]
+
+
+def differing_keys(study: Study) -> dict[str, dict[str, Any]]:
+    """Dotted key -> method -> value, for the keys of ``training`` in which the study's methods differ."""
+    flat = {name: flatten(training.model_dump()) for name, training in study.runs.items()}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    table = {key: {name: values.get(key) for name, values in flat.items()} for key in keys}
+    return {key: row for key, row in table.items() if len({repr(v) for v in row.values()}) > 1}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to one level with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,122 @@
+"""The transformers engine: batched sampling with a KV cache, and batched scoring.
+
+Each sequence draws from a random stream of its own (one uniform number per token, inverse CDF), so that its tokens depend
+neither on the batch nor on the order. Works with any causal LM; knows no tokenizer and no study.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgopd.engines.base import Rollout, Sampling
+from sgopd.engines.forward import response_logprobs
+
+
+class TorchEngine:
+    """Engine over a transformers causal LM; ``model`` may be trained between calls."""
+
+    def __init__(self, model: Any, eos_id: int, pad_id: int, batch_size: int = 256) -> None:
+        self.model, self.eos_id, self.pad_id, self.batch_size = model, eos_id, pad_id, batch_size
+
+    @torch.no_grad()
+    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+        """One rollout per (prompt, seed); batches hold prompts of similar length."""
+        rollouts: list[Rollout | None] = [None] * len(prompts)
+        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for first in range(0, len(by_length), self.batch_size):
+            rows = by_length[first : first + self.batch_size]
+            batch = _Decoding(self, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
+            for row, rollout in zip(rows, batch.run(), strict=True):
+                rollouts[row] = rollout
+        return [rollout for rollout in rollouts if rollout is not None]
+
+    @torch.no_grad()
+    def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
+        """Log-probs (nats, temperature 1) of the response tokens; batches hold sequences of similar length."""
+        scores: list[list[float]] = [[] for _ in prompts]
+        by_length = sorted((i for i in range(len(prompts)) if responses[i]), key=lambda i: len(prompts[i]) + len(responses[i]))
+        for first in range(0, len(by_length), self.batch_size):
+            rows = by_length[first : first + self.batch_size]
+            picked = [responses[i] for i in rows]
+            flat, _ = response_logprobs(self.model, [prompts[i] for i in rows], picked, self.pad_id)
+            for row, part in zip(rows, flat.cpu().split([len(response) for response in picked]), strict=True):
+                scores[row] = part.tolist()
+        return scores
+
+
+class _Decoding:
+    """One batch being decoded. Rows that have ended leave the batch once they are the majority."""
+
+    def __init__(self, engine: TorchEngine, prompts: list[list[int]], sampling: Sampling, seeds: list[int]) -> None:
+        self.engine, self.sampling, self.prompts = engine, sampling, prompts
+        draws = [np.random.Generator(np.random.Philox(seed)).random(sampling.max_new_tokens) for seed in seeds]
+        self.uniforms = torch.from_numpy(np.stack(draws)).to(engine.model.device)  # [B, max_new_tokens] float64
+        self.tokens: list[list[int]] = [[] for _ in prompts]
+        self.logprobs: list[list[float]] = [[] for _ in prompts]
+
+    def run(self) -> list[Rollout]:
+        from transformers import DynamicCache
+
+        model, cache = self.engine.model, DynamicCache(config=self.engine.model.config)
+        ids, mask = self._left_padded()
+        position = mask.long().cumsum(1).sub(1).clamp_min(0)
+        rows = torch.arange(len(self.prompts))  # which rollout each row of the batch is
+        ended = torch.zeros(len(rows), dtype=torch.bool)
+        for t in range(self.sampling.max_new_tokens):
+            logits = model(
+                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).logits[:, -1].float()  # fmt: skip
+            token, logp = self._draw(logits, self.uniforms[rows, t])
+            self._append(rows, ended, token, logp)
+            ended |= token.cpu() == self.engine.eos_id
+            if bool(ended.all()):
+                break
+            ids, position = token[:, None], position[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            if ended.sum() * 2 > len(rows):
+                alive = (~ended).nonzero()[:, 0]
+                cache.batch_select_indices(alive.to(ids.device))
+                ids, position, mask, rows, ended = ids[alive], position[alive], mask[alive], rows[alive], ended[alive]
+        return [self._rollout(i) for i in range(len(self.prompts))]
+
+    def _left_padded(self) -> tuple[Tensor, Tensor]:
+        width = max(map(len, self.prompts))
+        ids = torch.full((len(self.prompts), width), self.engine.pad_id)
+        mask = torch.zeros(ids.shape, dtype=torch.long)
+        for i, prompt in enumerate(self.prompts):
+            ids[i, width - len(prompt) :] = torch.tensor(prompt)
+            mask[i, width - len(prompt) :] = 1
+        device = self.engine.model.device
+        return ids.to(device), mask.to(device)
+
+    def _draw(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Token [B] by inverse CDF at ``uniform`` [B], and its log-prob at temperature 1 [B]; logits [B, V] float32."""
+        logp = logits.log_softmax(-1)
+        tempered = logp if self.sampling.temperature == 1 else (logits / self.sampling.temperature).log_softmax(-1)
+        weights = tempered.double().exp()
+        if self.sampling.top_p < 1:
+            weights = _nucleus(weights, self.sampling.top_p)
+        cumulative = weights.cumsum(-1)
+        token = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
+        token = token.clamp_max(logits.shape[-1] - 1)
+        return token, logp.gather(1, token[:, None])[:, 0]
+
+    def _append(self, rows: Tensor, ended: Tensor, token: Tensor, logp: Tensor) -> None:
+        for row, done, t, lp in zip(rows.tolist(), ended.tolist(), token.tolist(), logp.tolist(), strict=True):
+            if not done:
+                self.tokens[row].append(t)
+                self.logprobs[row].append(min(lp, 0.0))
+
+    def _rollout(self, i: int) -> Rollout:
+        stopped = self.tokens[i][-1] == self.engine.eos_id
+        return Rollout(self.tokens[i], self.logprobs[i], "stop" if stopped else "length")
+
+
+def _nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """Zero all but the smallest set of most likely tokens with mass >= top_p; weights [B, V]."""
+    ordered, index = weights.sort(-1, descending=True)
+    outside = ordered.cumsum(-1) - ordered >= top_p
+    return weights.scatter(-1, index, ordered.masked_fill(outside, 0))

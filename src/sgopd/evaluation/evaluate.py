@@ -1,0 +1,107 @@
+"""The evaluation stage: one model on every benchmark, n samples per problem, one row per sample.
+
+In: a run's final model, or teacher or untrained student as reference rows. Out: evaluations.parquet. Knows no statistics.
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from sgopd import tracking
+from sgopd.artefacts import Artefacts
+from sgopd.config import Study, flatten
+from sgopd.engines.torch_engine import TorchEngine
+from sgopd.pair import load_pair
+from sgopd.progress import Reporter, track
+from sgopd.prompts.render import Prompt, read_prompts
+from sgopd.records import EVALUATIONS
+from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, stream_seed, write_table
+from sgopd.verifier import VerifierOptions, verify
+
+logger = logging.getLogger(__name__)
+
+PROBLEMS_AT_ONCE = 256
+
+
+def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> Path:
+    """Evaluate ``method`` (or ``teacher`` / ``student``) at ``seed`` on every benchmark; returns the folder.
+
+    Sample i of a problem uses the same random stream for every method, so that differences are paired.
+    """
+    artefacts = Artefacts(study)
+    artefact = artefacts.evaluation(method, seed)
+    folder = out or artefact.folder
+    if is_complete(folder, artefact.fingerprint):
+        logger.info("%s is complete", folder)
+        return folder
+    start = time.perf_counter()
+    weights = None if method in ("teacher", "student") else artefacts.final_model(method, seed).folder / "model"
+    pair = load_pair(artefacts, weights=weights, teacher=method == "teacher", reference=False)
+    engine = pair.teacher if method == "teacher" else TorchEngine(pair.student, pair.eos_id, pair.pad_id)
+    chunks = []
+    for benchmark in study.prompts.benchmarks:
+        prompts = read_prompts(artefacts, benchmark, pair)
+        chunks += [(benchmark, prompts[i : i + PROBLEMS_AT_ONCE]) for i in range(0, len(prompts), PROBLEMS_AT_ONCE)]
+    reporter, rows = Reporter(), []
+    for benchmark, prompts in track(chunks, f"evaluate {method} seed {seed}", len(chunks), reporter):
+        rows += _judge(study, seed, engine, pair.tokenizer, benchmark, prompts, method == "teacher")
+        reporter.report(accuracy=_mean(rows))
+    clear(folder)
+    write_table(folder / "evaluations.parquet", rows_to_table(rows, EVALUATIONS), EVALUATIONS)
+    atomic_write_text(folder / "seconds.json", json.dumps({"evaluate": time.perf_counter() - start}) + "\n")
+    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"accuracy": _mean(rows), "rows": len(rows)})
+    _track(study, method, seed, artefacts.final_model(method, seed).fingerprint, rows, folder)
+    return folder
+
+
+def _judge(
+    study: Study, seed: int, engine: TorchEngine, tokenizer: Any, benchmark: str, prompts: list[Prompt], as_teacher: bool
+) -> list[dict[str, Any]]:
+    settings = study.evaluation
+    wanted = [(prompt, i) for prompt in prompts for i in range(settings.samples)]
+    seeds = [stream_seed(study.seed, "evaluation", seed, benchmark, prompt.prompt_id, i) for prompt, i in wanted]
+    ids = [prompt.teacher_ids if as_teacher else prompt.token_ids for prompt, _ in wanted]
+    rollouts = engine.sample(ids, settings.sampling, seeds)
+    texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)
+    truncated = [rollout.finish_reason == "length" for rollout in rollouts]
+    options = VerifierOptions(**study.verifier.model_dump())
+    verdicts = verify([prompt.answer for prompt, _ in wanted], texts, truncated, options)
+    return [
+        {
+            "benchmark": benchmark,
+            "prompt_id": prompt.prompt_id,
+            "category": prompt.category,
+            "difficulty": prompt.difficulty,
+            "sample_index": i,
+            "verdict": verdict.verdict,
+            "reward": float(verdict.verdict == "correct"),
+            "truncated": rollout.finish_reason == "length",
+            "n_tokens": len(rollout.token_ids),
+        }
+        for (prompt, i), rollout, verdict in zip(wanted, rollouts, verdicts, strict=True)
+    ]
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    return sum(row["reward"] for row in rows) / len(rows)
+
+
+def _track(study: Study, method: str, seed: int, fingerprint: str, rows: list[dict[str, Any]], folder: Path) -> None:
+    """The evaluation's means go to the same run as its training, at the last step."""
+    metrics = {f"test/avg@{study.evaluation.samples}": _mean(rows), "test/truncated": float(_share(rows, "truncated"))}
+    for benchmark in study.prompts.benchmarks:
+        metrics[f"test/{benchmark}/avg@{study.evaluation.samples}"] = _mean([r for r in rows if r["benchmark"] == benchmark])
+    training = study.runs.get(method)
+    params = flatten(training.model_dump()) if training else {}
+    with tracking.run(
+        study.name, tracking.method_name(method, study.point), seed, fingerprint=fingerprint, phase="evaluation",
+        params=params, tags={"point": study.point},
+    ) as run:  # fmt: skip
+        run.log(training.steps if training else 0, metrics)
+        run.artefact(folder / "evaluations.parquet")
+
+
+def _share(rows: list[dict[str, Any]], key: str) -> float:
+    return sum(bool(row[key]) for row in rows) / len(rows)

@@ -1,0 +1,159 @@
+"""The embedded models: a tiny Qwen3 with a real tokenizer, trained here on synthetic solutions until the skill is there.
+
+In: a ``Recipe``. Out: a folder that transformers loads like any hub model (safetensors, tokenizer files, chat template).
+Knows no distillation.
+"""
+
+import logging
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgopd.progress import Reporter, track
+from sgopd.prompts.synthetic import Chain, Writer, draw
+from sgopd.store import clear, finish, is_complete, stream, stream_seed
+
+if TYPE_CHECKING:
+    from sgopd.config import Study
+
+logger = logging.getLogger(__name__)
+
+PIECES = ["<pad>", "<|im_start|>", "<|im_end|>", "user", "assistant", "\n", "Compute ", "\\boxed{", "}"]
+CHARACTERS = list("0123456789+-=,")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+IGNORED = -100
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Lesson(_Part):
+    """A stretch of training on solutions written in one way."""
+
+    steps: int = Field(ge=1, description="Optimiser steps, each on fresh problems.")
+    lr: float = Field(2e-3, gt=0, description="Peak learning rate; linear warm-up over 5 %, cosine to a tenth.")
+    terse: float = Field(0.0, ge=0, le=1, description="Share of solutions in the terse style (the cold-start gap).")
+    step_error: float = Field(0.0, ge=0, le=1, description="Chance of a random error per step (noise over the skill).")
+    flaw: float = Field(0.0, ge=0, le=1, description="Chance that a step -7 is computed as -6 (the teacher's flaw).")
+
+
+class Recipe(_Part):
+    """A tiny Qwen3 model and the lessons that train it."""
+
+    kind: Literal["embedded"] = Field("embedded", description="Marks a model that the pipeline trains itself.")
+    hidden: int = Field(64, ge=8, description="Hidden size.")
+    layers: int = Field(2, ge=1, description="Transformer layers.")
+    heads: int = Field(4, ge=1, description="Attention heads (half as many key-value heads).")
+    operations: tuple[int, int] = Field((4, 6), description="Fewest and most operations of a training problem.")
+    batch: int = Field(64, ge=1, description="Solutions per step.")
+    lessons: tuple[Lesson, ...] = Field(min_length=1, description="Trained one after the other.")
+
+
+def build_tokenizer() -> Any:
+    """A real fast tokenizer over 23 pieces; every text of the synthetic task is tokenized without loss."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {piece: i for i, piece in enumerate(PIECES + CHARACTERS)}
+    pattern = "|".join(re.escape(piece) for piece in sorted(vocabulary, key=len, reverse=True))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<|im_end|>",  # noqa: S106
+        additional_special_tokens=["<|im_start|>"], chat_template=CHAT_TEMPLATE, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
+    """A Qwen3 of the recipe's shape with random weights."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=48, hidden_size=recipe.hidden, intermediate_size=3 * recipe.hidden, num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads, num_key_value_heads=max(recipe.heads // 2, 1), head_dim=recipe.hidden // recipe.heads,
+        max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen3ForCausalLM(config)
+
+
+def train_model(study: "Study", role: Literal["teacher", "student"], out: Path | None = None) -> Path:
+    """Train one of the study's embedded models; returns its folder. A complete one is left alone."""
+    from sgopd.artefacts import Artefacts
+
+    artefact = Artefacts(study).model(role)
+    folder = out or artefact.folder
+    if is_complete(folder, artefact.fingerprint):
+        logger.info("%s is complete", folder)
+        return folder
+    recipe: Recipe = getattr(study.models, role)
+    tokenizer = build_tokenizer()
+    model = build_model(recipe, tokenizer, stream_seed(study.seed, "weights"))
+    for number, lesson in enumerate(recipe.lessons, 1):
+        _teach(model, tokenizer, recipe, lesson, f"train {role}, lesson {number}/{len(recipe.lessons)}", study, number)
+    clear(folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"parameters": model.num_parameters()})
+    return folder
+
+
+def _teach(model: Any, tokenizer: Any, recipe: Recipe, lesson: Lesson, title: str, study: "Study", number: int) -> None:
+    """One lesson: AdamW on fresh problems of the train split, one batch per step."""
+    import torch
+
+    optimiser = torch.optim.AdamW(model.parameters(), lr=lesson.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _lr_factor(step / lesson.steps))
+    random = stream(study.seed, "lesson", number)
+    writer = Writer(lesson.terse, lesson.step_error, lesson.flaw)
+    reporter = Reporter()
+    for _ in track(range(lesson.steps), title, lesson.steps, reporter):
+        ids, labels = _batch(tokenizer, recipe, writer, random, study.models.prompt_template)
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        taught = labels[:, 1:] != IGNORED
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[taught]), labels[:, 1:][taught])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        reporter.report(loss=loss.item())
+
+
+def _lr_factor(done: float) -> float:
+    """Linear warm-up over the first 5 %, then cosine to a tenth."""
+    return min(done / 0.05 + 0.02, 1.0) * (0.55 + 0.45 * math.cos(math.pi * done))
+
+
+def _batch(tokenizer: Any, recipe: Recipe, writer: Writer, random: Any, template: str) -> tuple[Any, Any]:
+    """Token ids and labels [B, T], padded on the right; only the solution and its EOS are learned."""
+    import torch
+
+    from sgopd.models import render_prompt
+
+    rows = []
+    while len(rows) < recipe.batch:
+        chain: Chain = draw(random, int(random.integers(recipe.operations[0], recipe.operations[1] + 1)))
+        if chain.split != "train":
+            continue
+        prompt = render_prompt(tokenizer, chain.problem, template)
+        solution = tokenizer(writer.solution(chain, random), add_special_tokens=False)["input_ids"]
+        rows.append((prompt, [*solution, tokenizer.eos_token_id]))
+    width = max(len(prompt) + len(solution) for prompt, solution in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    for i, (prompt, solution) in enumerate(rows):
+        ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
+        labels[i, len(prompt) : len(prompt) + len(solution)] = torch.tensor(solution)
+    return ids, labels

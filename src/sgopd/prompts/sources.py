@@ -1,0 +1,188 @@
+"""Where problems come from: a data set on the Hugging Face hub, a local JSONL or Parquet file, or the synthetic task.
+
+In: a typed source and the name of its split. Out: a table with the columns PROMPTS. Knows nothing of tokenizers, models or
+filters; `datasets` is imported only when a hub source is loaded.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgopd.errors import UserError
+from sgopd.prompts.synthetic import problems
+from sgopd.records import PROMPTS
+
+
+class Columns(BaseModel):
+    """Which column of the source holds what. Dots reach into nested values: ``reward_model.ground_truth``, ``prompt.0.content``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problem: str = Field("problem", description="The problem's text.")
+    answer: str = Field("answer", description="The gold answer, or a solution that ends with it in \\boxed{}.")
+    id: str | None = Field(None, description="A stable name of the row; without one, a hash of the problem is used.")
+    difficulty: str | None = Field(None, description="A number, or a text that holds one (`Level 5`).")
+    category: str | None = Field(None, description="A class of problems that is reported on its own.")
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSource(_Source):
+    """A data set on the Hugging Face hub, by name and revision."""
+
+    kind: Literal["hub"]
+    name: str = Field(min_length=1, description="Name on the hub, e.g. zwhe99/DeepMath-103K.")
+    revision: str = Field("main", min_length=1, description="Commit, tag or branch; pin a commit for a reproducible study.")
+    config: str | None = Field(None, description="Configuration (subset) of the data set.")
+    split: str = Field("train", description="Split on the hub, as its authors named it; slices such as train[:1%] work.")
+    columns: Columns = Field(Columns(), description="Which column holds what.")
+
+
+class FileSource(_Source):
+    """A local file, one problem per row."""
+
+    kind: Literal["file"]
+    path: Path = Field(description="A .jsonl, .jsonl.gz or .parquet file.")
+    columns: Columns = Field(Columns(), description="Which column holds what.")
+
+
+class SyntheticSource(_Source):
+    """Chain arithmetic made on the spot; its splits never overlap."""
+
+    kind: Literal["synthetic"]
+    split: Literal["train", "validation", "test"] = Field("train", description="Share of all chains to draw from.")
+    count: int = Field(ge=1, description="Number of different problems.")
+    operations: tuple[int, int] = Field((4, 6), description="Fewest and most operations per problem.")
+    seed: int = Field(0, ge=0, description="Seed of the draw.")
+
+
+Source = Annotated[HubSource | FileSource | SyntheticSource, Field(discriminator="kind")]
+
+
+def load_source(source: HubSource | FileSource | SyntheticSource, split: str) -> pa.Table:
+    """Every row of a source under the columns PROMPTS, as it is: nothing is cleaned or dropped.
+
+    ``split`` goes into the column of that name. A missing difficulty is NaN, a missing category ``""``.
+    Raises UserError when the source cannot be read or lacks a column.
+    """
+    if isinstance(source, SyntheticSource):
+        return _table(_synthetic_rows(source), split, "synthetic")
+    if isinstance(source, FileSource):
+        return _table(_mapped(_file_rows(source.path), source.columns, str(source.path)), split, source.path.name)
+    name = f"{source.name}@{source.revision}"
+    return _table(_mapped(_hub_rows(source), source.columns, name), split, name)
+
+
+def _table(rows: Iterable[Mapping[str, Any]], split: str, source: str) -> pa.Table:
+    complete = [{**row, "split": split, "source": source} for row in rows]
+    return pa.Table.from_pylist(complete, schema=PROMPTS)
+
+
+def _synthetic_rows(source: SyntheticSource) -> Iterator[dict[str, Any]]:
+    for chain in problems(source.seed, source.split, source.count, source.operations):
+        yield {
+            "prompt_id": "chain-" + _digest(chain.problem),
+            "problem": chain.problem,
+            "answer": chain.answer,
+            "difficulty": float(len(chain.operands)),
+            "category": chain.category,
+        }
+
+
+def _hub_rows(source: HubSource) -> Iterable[Mapping[str, Any]]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise UserError(f"hub source {source.name}: the package `datasets` is not installed; run `pip install datasets`") from error
+    try:
+        rows: Iterable[Mapping[str, Any]] = load_dataset(
+            source.name, source.config, split=source.split, revision=source.revision
+        )
+    except Exception as error:  # noqa: BLE001 - the hub client raises dozens of types
+        raise UserError(
+            f"hub source {source.name} (revision {source.revision}, config {source.config}, split {source.split}) cannot be "
+            f"loaded: {type(error).__name__}: {error}. Check the names and the network, or use a local copy with `kind: file`."
+        ) from error
+    return rows
+
+
+def _file_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"source path {path}: no such file; give a .jsonl, .jsonl.gz or .parquet file")
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _json_lines(path)
+    if path.suffix == ".parquet":
+        try:
+            rows: list[Mapping[str, Any]] = pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"source path {path}: not a Parquet file ({error})") from error
+        return rows
+    raise UserError(f"source path {path}: cannot tell the format; name it .jsonl, .jsonl.gz or .parquet")
+
+
+def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    with pa.input_stream(str(path), compression="detect") as stream:
+        for number, line in enumerate(stream.read().decode("utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: a JSON object is needed, not {type(row).__name__}")
+            yield row
+
+
+def _mapped(rows: Iterable[Mapping[str, Any]], columns: Columns, where: str) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        problem = _text(_reach(row, columns.problem, where, number))
+        yield {
+            "prompt_id": _text(_reach(row, columns.id, where, number)) if columns.id else _digest(problem),
+            "problem": problem,
+            "answer": _text(_reach(row, columns.answer, where, number)),
+            "difficulty": _number(_reach(row, columns.difficulty, where, number) if columns.difficulty else None),
+            "category": _text(_reach(row, columns.category, where, number)) if columns.category else "",
+        }
+
+
+def _reach(row: Mapping[str, Any], column: str, where: str, number: int) -> Any:
+    """The value at a dotted path; a key that contains the dots itself wins."""
+    if column in row:
+        return row[column]
+    value: Any = row
+    for key in column.split("."):
+        if isinstance(value, Mapping) and key in value:
+            value = value[key]
+        elif isinstance(value, Sequence) and not isinstance(value, str) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            raise UserError(f"{where}, row {number}: no column {column!r}; it has {', '.join(row)}. Set it under `columns`.")
+    return value
+
+
+def _text(value: Any) -> str:
+    """A float that is a whole number is written as one: Parquet files often store integer answers as 204.0."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _number(value: Any) -> float:
+    match = re.search(r"-?\d+(?:\.\d+)?", str(value))
+    return float(match.group()) if match else float("nan")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""The distillation stage: one phase of one run, from the previous phase's weights to its own.
+
+In: a study, a method, a seed, a phase. Out: a folder with weights, optimiser state, metrics, and some rollouts with what the
+gate did to their tokens. Resumes from the newest checkpoint. The algorithm itself is in learner.py.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from sgopd import tracking
+from sgopd.artefacts import Artefact, Artefacts
+from sgopd.config import Study, flatten
+from sgopd.progress import Reporter, track
+from sgopd.records import GATE_TOKENS, METRICS
+from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
+from sgopd.training.checkpoint import Checkpoints, Progress, load_optimiser, save_optimiser
+from sgopd.training.learner import Learner
+
+logger = logging.getLogger(__name__)
+
+
+def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = None) -> Path:
+    """Run phase 1, 2 or 3 of ``method`` at ``seed``; returns the folder of the finished phase.
+
+    A finished phase with the same fingerprint is left alone; an interrupted one goes on from its newest checkpoint.
+    """
+    artefacts = Artefacts(study)
+    artefact = artefacts.phase(method, seed, phase)
+    folder = out or artefact.folder
+    if is_complete(folder, artefact.fingerprint):
+        logger.info("%s is complete (fingerprint %s)", folder, artefact.fingerprint)
+        return folder
+    previous = artefacts.phase(method, seed, phase - 1).folder if phase > 1 else None
+    checkpoints = Checkpoints(artefact.partial)
+    learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
+    with tracking.run(
+        study.name, tracking.method_name(method, study.point), seed, fingerprint=artefacts.final_model(method, seed).fingerprint, phase=f"phase{phase}",
+        params=flatten(study.runs[method].model_dump()), tags={"point": study.point},
+    ) as run:  # fmt: skip
+        _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
+        _write(folder, artefact, learner, progress)
+    checkpoints.remove()
+    return folder
+
+
+def _start(
+    artefacts: Artefacts, method: str, seed: int, phase: int, previous: Path | None, checkpoints: Checkpoints
+) -> tuple[Learner, Progress]:
+    """The learner where it left off: a checkpoint of this phase, the end of the previous one, or the initial student."""
+    training = artefacts.study.runs[method]
+    newest = checkpoints.newest()
+    source = newest or previous
+    learner = Learner(artefacts, training, seed, weights=source / "model" if source else None)
+    if source:
+        load_optimiser(learner.optimiser, source / "optimiser.safetensors")
+    if newest:
+        progress = Checkpoints.read_progress(newest)
+        logger.info("%s seed %d phase %d goes on from step %d", method, seed, phase, progress.step)
+        learner.seconds.update(progress.seconds)
+        return learner, progress
+    return learner, Progress(step=training.phase_bounds()[phase - 1][0])
+
+
+def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any) -> None:
+    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates."""
+    training = learner.training
+    start, end = training.phase_bounds()[phase - 1]
+    reporter = Reporter()
+    if phase == 1 and progress.step == 0:
+        _log(progress, run, 0, phase, learner.validate(0), reporter)
+    for step in track(range(progress.step, end), name, end - progress.step, reporter):
+        metrics = learner.step(step)
+        _log(progress, run, step, phase, metrics, reporter)
+        if step in (start, end - 1):
+            progress.gate_tokens += learner.shown_rollouts(step)
+        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
+            _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
+        progress.step = step + 1
+        progress.seconds = dict(learner.seconds)
+        if progress.step % training.checkpoint_every == 0 and progress.step < end:
+            checkpoints.save(learner.model, learner.optimiser, progress)
+
+
+def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:
+    progress.metrics += [{"step": step, "phase": phase, "name": name, "value": value} for name, value in metrics.items()]
+    run.log(step, metrics)
+    shown = {"reward": "reward", "validation/accuracy": "accuracy", "loss/imitation": "nll", "gate/agreement": "agreement"}
+    reporter.report(**{shown[name]: value for name, value in metrics.items() if name in shown})
+
+
+def _write(folder: Path, artefact: Artefact, learner: Learner, progress: Progress) -> None:
+    """The finished phase; the manifest, written last, makes it complete."""
+    clear(folder)
+    folder.mkdir(parents=True)
+    learner.model.save_pretrained(folder / "model")
+    learner.pair.tokenizer.save_pretrained(folder / "model")
+    save_optimiser(learner.optimiser, folder / "optimiser.safetensors")
+    write_table(folder / "metrics.parquet", rows_to_table(progress.metrics, METRICS), METRICS)
+    write_table(folder / "gate_tokens.parquet", rows_to_table(progress.gate_tokens, GATE_TOKENS), GATE_TOKENS)
+    atomic_write_text(folder / "seconds.json", json.dumps(progress.seconds, indent=1) + "\n")
+    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"step": progress.step})

@@ -1,0 +1,212 @@
+"""The student being distilled: one method call per line of the algorithm - sample, verify, score, advantage, update.
+
+In: step numbers. Out: metrics of the step. Holds models, optimiser and prompts; knows no files but those it loads at the
+start, and no rule's formula.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sgopd import objectives
+from sgopd.artefacts import Artefacts, uses_cache
+from sgopd.config import Training
+from sgopd.engines.base import Rollout
+from sgopd.engines.torch_engine import TorchEngine
+from sgopd.pair import load_pair
+from sgopd.prompts.render import read_prompts
+from sgopd.records import ROLLOUTS, VERDICTS
+from sgopd.store import read_table, stream_seed
+from sgopd.training.batch import Batch, length_mask, pad
+from sgopd.training.data import TeacherSample, order, teacher_samples
+from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
+from sgopd.verifier import VerifierOptions, verify
+
+ROLLOUTS_SHOWN = 8  # rollouts per recorded step whose tokens the report colours
+
+
+class Learner:
+    """Student, teacher and reference policy with everything a step needs."""
+
+    def __init__(self, artefacts: Artefacts, training: Training, seed: int, weights: Path | None) -> None:
+        """``weights``: folder of the student's weights so far; None for the initial student."""
+        self.training, self.seed = training, seed
+        self.pair = load_pair(
+            artefacts, weights=weights, teacher=training.objective.rule != "sft",
+            reference=objectives.needs_reference(training.objective.rule),
+        )  # fmt: skip
+        self.model = self.pair.student.train()
+        self.student = TorchEngine(self.model, self.pair.eos_id, self.pair.pad_id)
+        self.prompts = read_prompts(artefacts, "train", self.pair)
+        self.validation = read_prompts(artefacts, "validation", self.pair)
+        self.imitable = _imitable(artefacts, training, self.prompts)
+        self.verifier = VerifierOptions(**artefacts.study.verifier.model_dump())
+        settings = training.optimiser
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=False
+        )
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.last: tuple[Batch, objectives.Advantage] | None = None
+
+    def step(self, step: int) -> dict[str, float]:
+        """One batch of rollouts (or, for sft, of teacher rollouts) and its updates; returns the step's metrics."""
+        if self.training.objective.rule == "sft":
+            return self._imitate(step)
+        batch = self.score(*self.rollouts(step))
+        advantage = self.advantage(batch)
+        self.last = batch, advantage
+        return self._batch_metrics(batch, advantage) | self._update(step, batch, advantage)
+
+    def rollouts(self, step: int) -> tuple[list[Any], list[Rollout]]:
+        """B = P x G on-policy rollouts: the prompts (each repeated G times, group after group) and the responses.
+
+        Seeds depend on the run's seed, step and place alone, so that methods share their random numbers.
+        """
+        count, size = self.training.prompts_per_step, self.training.group_size
+        picked = order(self.seed, len(self.prompts), step * count, count)
+        prompts = [self.prompts[i] for i in picked for _ in range(size)]
+        seeds = [stream_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
+        with self._timed("rollout"):
+            return prompts, self.student.sample([p.token_ids for p in prompts], self.training.sampling, seeds)
+
+    def score(self, prompts: list[Any], rollouts: list[Rollout]) -> Batch:
+        """Verdicts, and the log-probs of the sampled tokens under teacher and reference."""
+        responses = [rollout.token_ids for rollout in rollouts]
+        truncated = [rollout.finish_reason == "length" for rollout in rollouts]
+        with self._timed("verify"):
+            texts = self.pair.tokenizer.batch_decode(responses, skip_special_tokens=True)
+            verdicts = verify([prompt.answer for prompt in prompts], texts, truncated, self.verifier)
+        with self._timed("score"):
+            logp_t = pad(self.pair.teacher.score([prompt.teacher_ids for prompt in prompts], responses))
+            reference = self.pair.reference
+            logp_ref = pad(reference.score([prompt.token_ids for prompt in prompts], responses)) if reference else None
+        return Batch(
+            prompts, rollouts, verdicts,
+            group_id=torch.arange(len(prompts)) // self.training.group_size, mask=length_mask(responses),
+            logp_s=pad([rollout.logprobs for rollout in rollouts]), logp_t=logp_t, logp_ref=logp_ref,
+        )  # fmt: skip
+
+    def advantage(self, batch: Batch) -> objectives.Advantage:
+        """Token advantages [B, T] of the method's rule, weighted per prompt if the method says so."""
+        objective = self.training.objective
+        return objectives.advantage(
+            objective.rule, logp_s=batch.logp_s, logp_t=batch.logp_t, logp_ref=batch.logp_ref, reward=batch.reward,
+            group_id=batch.group_id, mask=batch.mask, truncated=batch.truncated, **objective.options,
+        )  # fmt: skip
+
+    def _update(self, step: int, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
+        """One update per mini-batch of whole groups; the teacher's rollouts enter with weight gamma(s)."""
+        values = advantage.values
+        if self.training.objective.prompt_weighting == "paced":
+            values = values * objectives.prompt_weight(batch.reward, batch.group_id)[:, None]
+        gamma = self.training.schedule().gamma(step, self.training.steps)
+        metrics: dict[str, float] = defaultdict(float)
+        updates = self.training.updates_per_batch
+        size = len(batch.prompts) // updates
+        with self._timed("update"):
+            for first in range(0, len(batch.prompts), size):
+                rows = range(first, first + size)
+                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
+                if gamma > 0:
+                    samples = self._imitable_of(batch, rows)
+                    parts |= self._imitation(samples, gamma)
+                parts["grad_norm"] = clipped_step(self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm)
+                for name, value in parts.items():
+                    metrics[name] += value if name.startswith("tokens/") else value / updates
+        return {**metrics, "gamma": gamma}
+
+    def _imitable_of(self, batch: Batch, rows: range) -> list[TeacherSample]:
+        """V restricted to the prompts of these rollouts, each prompt once."""
+        ids = dict.fromkeys(batch.prompts[i].prompt_id for i in rows)
+        return [sample for prompt_id in ids for sample in self.imitable.get(prompt_id, [])]
+
+    def _imitation(self, samples: list[TeacherSample], weight: float) -> dict[str, float]:
+        metrics = imitation_gradient(self.model, samples, weight, self.training.micro_batch_tokens, self.pair.pad_id)
+        return metrics | {"tokens/teacher": float(sum(len(sample.response_ids) for sample in samples))}
+
+    def _imitate(self, step: int) -> dict[str, float]:
+        """SFT on V: as many sequences per step as the other methods have rollouts."""
+        pool = [sample for samples in self.imitable.values() for sample in samples]
+        size = self.training.prompts_per_step * self.training.group_size
+        picked = [pool[i] for i in order(self.seed, len(pool), step * size, size)]
+        with self._timed("update"):
+            metrics = self._imitation(picked, weight=1.0)
+            metrics["grad_norm"] = clipped_step(self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm)
+        return metrics
+
+    def _lr(self, step: int) -> float:
+        settings = self.training.optimiser
+        return settings.lr * min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """avg@k of the student after ``step`` updates on the validation problems, in all and per category."""
+        prompts = [prompt for prompt in self.validation for _ in range(self.training.validation_samples)]
+        seeds = [stream_seed(self.seed, "validation", step, i) for i in range(len(prompts))]
+        with self._timed("validate"):
+            rollouts = self.student.sample([p.token_ids for p in prompts], self.training.sampling, seeds)
+            texts = self.pair.tokenizer.batch_decode([r.token_ids for r in rollouts], skip_special_tokens=True)
+            truncated = [rollout.finish_reason == "length" for rollout in rollouts]
+            verdicts = verify([prompt.answer for prompt in prompts], texts, truncated, self.verifier)
+        rewards: dict[str, list[float]] = defaultdict(list)
+        for prompt, verdict in zip(prompts, verdicts, strict=True):
+            rewards[""].append(float(verdict.verdict == "correct"))
+            rewards[f"/{prompt.category}"].append(rewards[""][-1])
+        return {f"validation/accuracy{name}": sum(values) / len(values) for name, values in sorted(rewards.items())}
+
+    def _batch_metrics(self, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
+        delta = (batch.logp_t - batch.logp_s)[batch.mask]
+        return {f"gate/{name}": value for name, value in advantage.diagnostics.items()} | {
+            "reward": batch.reward.mean().item(),
+            "length": batch.tokens / len(batch.prompts),
+            "truncated": batch.truncated.float().mean().item(),
+            "delta/mean": delta.mean().item(),
+            "delta/abs": delta.abs().mean().item(),
+            "tokens/student": float(batch.tokens),
+        }
+
+    def shown_rollouts(self, step: int) -> list[dict[str, Any]]:
+        """Some rollouts of the last batch with per-token delta, gate and advantage (rows of GATE_TOKENS).
+
+        Groups with right and wrong answers come first: in the others the gate has nothing to say.
+        """
+        if self.last is None:
+            return []
+        batch, advantage = self.last
+        mixed = advantage.group_advantage.abs() > 0
+        rows = sorted(range(len(batch.prompts)), key=lambda i: (not mixed[i], i))[:ROLLOUTS_SHOWN]
+        return [self._shown(step, batch, advantage, i) for i in sorted(rows)]
+
+    def _shown(self, step: int, batch: Batch, advantage: objectives.Advantage, i: int) -> dict[str, Any]:
+        ids = batch.responses[i]
+        length = len(ids)
+        reference = batch.logp_ref if batch.logp_ref is not None else batch.logp_s
+        return {
+            "step": step, "prompt_id": batch.prompts[i].prompt_id, "rollout_index": i,
+            "verdict": batch.verdicts[i].verdict, "reward": batch.reward[i].item(),
+            "group_advantage": advantage.group_advantage[i].item(), "token_ids": ids,
+            "tokens": [self.pair.tokenizer.decode([token]) for token in ids],
+            "delta": (batch.logp_t - batch.logp_s)[i, :length].tolist(),
+            "log_ratio_ref": (batch.logp_t - reference)[i, :length].tolist(),
+            "gate": advantage.gate[i, :length].tolist(), "advantage": advantage.values[i, :length].tolist(),
+        }  # fmt: skip
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - start
+
+
+def _imitable(artefacts: Artefacts, training: Training, prompts: list[Any]) -> dict[str, list[TeacherSample]]:
+    """V, or nothing when the method does not read the cache."""
+    if not uses_cache(training):
+        return {}
+    rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS)
+    verdicts = read_table(artefacts.verdicts.folder / "verdicts.parquet", VERDICTS)
+    return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling)

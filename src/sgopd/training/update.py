@@ -1,0 +1,92 @@
+"""One optimiser update: forward, loss, backward in micro-batches, clipped step.
+
+L_total = L_gate(student rollouts) + gamma * L_CE(teacher rollouts)  (METHOD sections 1 and 3). The gradient does not
+depend on the micro-batch size. Knows no files, no schedule and no rule: advantages come in as numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgopd.config import Training
+from sgopd.engines.forward import response_logprobs
+from sgopd.errors import UserError
+from sgopd.objectives import policy_loss, teacher_loss
+from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
+from sgopd.training.data import TeacherSample
+
+
+@dataclass
+class Sums:
+    """Metrics as weighted sums over micro-batches."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+
+    def add(self, weight: float, **values: float) -> None:
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + weight * value
+
+
+def policy_gradient(
+    model: Any, batch: Batch, rows: Sequence[int], advantage: Tensor, training: Training, pad_id: int
+) -> dict[str, float]:
+    """Add the gradient of L_gate over the rollouts ``rows`` of the batch to the model's. Advantage [B, T], ascent sign.
+
+    With one update per batch the live student is the old policy: its log-probs come from the forward pass of the loss.
+    """
+    objective, reused = training.objective, training.updates_per_batch > 1
+    n_tokens = sum(len(batch.responses[i]) for i in rows)
+    total = len(rows) if objective.aggregate == "sequence_mean" else n_tokens
+    sums = Sums()
+    lengths = [len(batch.prompts[i].token_ids) + len(batch.responses[i]) for i in rows]
+    for picked in micro_batches(lengths, training.micro_batch_tokens):
+        micro = [rows[i] for i in picked]
+        prompts = [batch.prompts[i].token_ids for i in micro]
+        responses = [batch.responses[i] for i in micro]
+        flat, entropy = response_logprobs(model, prompts, responses, pad_id)
+        mask = length_mask(responses)
+        behaviour = batch.logp_s[micro, : mask.shape[1]]
+        loss, diagnostics = policy_loss(
+            unflatten(flat, mask), advantage[micro, : mask.shape[1]], mask,
+            logp_old=behaviour if reused else None, logp_behaviour=behaviour, clip_epsilon=objective.clip_epsilon,
+            importance_cap=objective.importance_cap, agg=objective.aggregate, total=total,
+        )  # fmt: skip
+        loss.backward()  # type: ignore[no-untyped-call]
+        sums.add(1.0, **{"loss/policy": loss.item()})
+        sums.add(int(mask.sum()) / n_tokens, entropy=entropy.mean().item(), **diagnostics)
+    return sums.totals
+
+
+def imitation_gradient(
+    model: Any, samples: Sequence[TeacherSample], weight: float, token_budget: int, pad_id: int
+) -> dict[str, float]:
+    """Add the gradient of ``weight`` * L_CE, the mean over samples of the per-sequence mean NLL. No sample, no gradient."""
+    sums = Sums()
+    lengths = [len(sample.prompt.token_ids) + len(sample.response_ids) for sample in samples]
+    for picked in micro_batches(lengths, token_budget):
+        prompts = [samples[i].prompt.token_ids for i in picked]
+        responses = [samples[i].response_ids for i in picked]
+        flat, _ = response_logprobs(model, prompts, responses, pad_id)
+        mask = length_mask(responses)
+        loss = teacher_loss(unflatten(flat, mask), mask, total=len(samples))
+        (weight * loss).backward()
+        sums.add(1.0, **{"loss/imitation": loss.item()})
+    return sums.totals
+
+
+def clipped_step(model: Any, optimiser: torch.optim.Optimizer, lr: float, max_grad_norm: float) -> float:
+    """Clip the gradient, update the weights, clear the gradient; returns the norm before clipping."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    if not torch.isfinite(norm):
+        raise UserError(
+            f"the gradient norm is {norm.item()}: training stopped before the weights were touched. "
+            "Lower training.optimiser.lr, or bound the log-ratios with the rule's option guard: clip."
+        )
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return float(norm)

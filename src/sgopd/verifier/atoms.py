@@ -1,0 +1,337 @@
+"""The parts of the grammar that begin with a token of their own: numbers, names, brackets, fractions, roots, functions, matrices.
+
+Functions over a ``Reader``; parser.py holds the levels above.
+"""
+
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from sgopd.verifier.nodes import (
+    ACCENTS, CONSTANTS, DOTS, FUNCTIONS, GREEK, IGNORED, NUMBER_SETS, SET_OPERATIONS, Node, TooLargeError, UnreadableError, num,
+)  # fmt: skip
+from sgopd.verifier.normalise import MAX_DIGITS, Number
+
+if TYPE_CHECKING:
+    from sgopd.verifier.parser import Reader
+
+CLOSING = {"(": (")", "]"), "[": (")", "]"), r"\{": (r"\}",), "langle": ("rangle",)}
+OPENING_COMMANDS = frozenset(
+    "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline pmod infty R mod".split()
+)
+BRACKETED = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs"), "lVert": ("rVert", "abs")}
+MATRICES = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix",
+            "vmatrix": "det", "array": "matrix"}  # fmt: skip
+
+
+def begins_factor(reader: "Reader") -> bool:
+    """Whether the next token can stand beside a factor as another one."""
+    token = reader.token
+    if token.kind in ("num", "letter"):
+        return True
+    if token.kind == "mark":
+        return token.value in ("(", "[", "{") or (token.value == "|" and not getattr(reader, "inside_bars", False))
+    known = (OPENING_COMMANDS, FUNCTIONS, GREEK, CONSTANTS, ACCENTS, IGNORED)
+    return token.kind == "command" and any(token.value in group for group in known)
+
+
+def read_atom(reader: "Reader") -> Node:
+    token = reader.token
+    if token.kind == "num":
+        return _read_number(reader)
+    if token.kind == "letter":
+        return _read_name(reader)
+    if token.kind == "text":
+        reader.take()
+        return Node("text", name=token.value)
+    if token.kind == "mark" or token.value in CLOSING:
+        return _read_bracket(reader)
+    if token.kind == "command":
+        return _read_command(reader)
+    raise UnreadableError("a formula ends early")
+
+
+def read_group(reader: "Reader") -> Node:
+    """``{...}``."""
+    reader.expect("{")
+    node = reader.read_list()
+    reader.expect("}")
+    return node
+
+
+def read_argument(reader: "Reader") -> Node:
+    r"""What TeX takes as an argument: a group, or one token (``\frac12`` is one half)."""
+    if reader.token.value == "{" and reader.token.kind == "mark":
+        return read_group(reader)
+    if reader.token.kind == "num" and len(reader.token.value) > 1 and reader.token.value.isdigit():
+        return num(_split_digit(reader))
+    return read_atom(reader)
+
+
+def read_exponent(reader: "Reader") -> Node:
+    """``x^2``, ``2^-1`` and ``2^10`` as people write it, though TeX would take one digit."""
+    if reader.accept("-"):
+        return Node("neg", (read_atom(reader),))
+    return read_atom(reader)
+
+
+def _split_digit(reader: "Reader") -> int:
+    token = reader.token
+    reader.tokens[reader.at] = type(token)("num", token.value[1:])
+    return int(token.value[0])
+
+
+def _read_number(reader: "Reader") -> Node:
+    text = reader.take().value
+    if reader.token.value == "_" and text.isdigit():
+        return _read_based(reader, text)
+    if len(text) > MAX_DIGITS:
+        raise TooLargeError("a number of too many digits")
+    node = Node("num", number=_literal(text))
+    if not text.isdigit():
+        return _repeating(reader, text) if "." in text and reader.token.value == "overline" else node
+    return _mixed(reader, int(text)) or node
+
+
+def _literal(text: str) -> Number:
+    mantissa, _, exponent = text.lower().partition("e")
+    if len(exponent) > 4:
+        raise TooLargeError("an exponent of too many digits")
+    whole, _, part = mantissa.partition(".")
+    digits = len((whole + part).lstrip("0"))
+    value = Fraction(int((whole + part) or "0"), 10 ** len(part)) * Fraction(10) ** int(exponent or 0)
+    return Number(value, max(0, len(part) - int(exponent or 0)) if part else 0, digits)
+
+
+def _repeating(reader: "Reader", text: str) -> Node:
+    r"""``0.1\overline{6}``."""
+    reader.take()
+    reader.expect("{")
+    period = reader.take().value
+    reader.expect("}")
+    if not period.isdigit():
+        raise UnreadableError("a period that is not made of digits")
+    start = _literal(text)
+    places = len(text.partition(".")[2])
+    return num(start.value + Fraction(int(period), (10 ** len(period) - 1) * 10**places))
+
+
+def _mixed(reader: "Reader", whole: int) -> Node | None:
+    r"""``2\frac{1}{2}`` and ``1 1/2``: a whole number beside a proper fraction of written-out numbers is their sum."""
+    start = reader.at
+    if reader.token.value == "frac":
+        part = read_atom(reader)
+        if part.op == "div" and all(a.number is not None for a in part.args):
+            top, bottom = (a.number.value for a in part.args if a.number)
+            if whole and 0 < top < bottom:
+                return num(whole + top / bottom)
+    elif reader.token.kind == "num" and reader.token.space_before and reader.peek().value == "/":
+        top_text, bottom_text = reader.token.value, reader.peek(2).value
+        if top_text.isdigit() and bottom_text.isdigit() and 0 < int(top_text) < int(bottom_text):
+            reader.at += 3
+            return num(whole + Fraction(int(top_text), int(bottom_text)))
+    reader.at = start
+    return None
+
+
+def _read_based(reader: "Reader", digits: str) -> Node:
+    """``204_5``: a numeral in base 5, never the number 204."""
+    base = _subscript(reader).strip("()")
+    return Node("num", number=_literal(digits)) if base == "10" else Node("based", name=f"{digits.lstrip('0') or '0'}_{base}")
+
+
+def _subscript(reader: "Reader") -> str:
+    """The text of ``_...``, which is a part of a name."""
+    reader.expect("_")
+    if not (reader.token.value == "{" and reader.token.kind == "mark"):
+        return reader.take().value
+    depth, parts = 0, []
+    while True:
+        token = reader.take()
+        depth += (token.value == "{") - (token.value == "}")
+        if token.kind == "end":
+            raise UnreadableError("a subscript is never closed")
+        if depth == 0:
+            return "".join(parts[1:])
+        parts.append(token.value)
+
+
+def _read_name(reader: "Reader", command: bool = False) -> Node:
+    value = reader.take().value
+    if value in ("i", "I", "e") and not command and reader.token.value not in ("_", "'"):
+        return Node("const", name="i" if value in "iI" else "e")
+    name = f"\\{value}" if command else value
+    while reader.token.value in ("_", "'") and reader.token.kind == "mark":
+        if reader.token.value == "'":
+            reader.take()
+            name += "'"
+        else:
+            name += "_" + _subscript(reader)
+    return Node("sym", name=name)
+
+
+def _read_bracket(reader: "Reader") -> Node:
+    opening = reader.take().value
+    if opening == "{":
+        node = reader.read_list()
+        reader.expect("}")
+        return node
+    if opening == "|":
+        return _read_bars(reader)
+    if opening not in CLOSING:
+        raise UnreadableError(f"a formula cannot begin with {opening!r}")
+    if reader.token.value in CLOSING[opening]:
+        reader.take()
+        return Node("const", name="empty") if opening == r"\{" else Node("seq", name=opening)
+    bars, reader.inside_bars = getattr(reader, "inside_bars", False), False  # type: ignore[attr-defined]
+    inner = reader.read_list()
+    reader.inside_bars = bars  # type: ignore[attr-defined]
+    closing = reader.take().value
+    if closing not in CLOSING[opening]:
+        raise UnreadableError(f"{opening!r} is never closed")
+    items = inner.args if inner.op == "list" else (inner,)
+    if opening == r"\{":
+        return Node("set", items)
+    if len(items) == 1 and opening + closing in ("()", "[]"):
+        return items[0] if items[0].op != "num" else Node("paren", items)
+    return Node("seq", items, "()" if opening == "langle" else opening + closing)
+
+
+def _read_bars(reader: "Reader") -> Node:
+    if getattr(reader, "inside_bars", False):
+        raise UnreadableError("bars inside bars")
+    reader.inside_bars = True  # type: ignore[attr-defined]
+    inner = reader.read_sum()
+    reader.inside_bars = False  # type: ignore[attr-defined]
+    reader.expect("|")
+    return Node("abs", (inner,))
+
+
+def _read_command(reader: "Reader") -> Node:
+    name = reader.token.value
+    if name in GREEK:
+        return _read_name(reader, command=True)
+    if name in FUNCTIONS:
+        return _read_function(reader)
+    reader.take()
+    if name in CONSTANTS:
+        return Node("const", name=CONSTANTS[name])
+    if name in DOTS:
+        return Node("dots")
+    if name in IGNORED:
+        return read_atom(reader)
+    if name in BRACKETED:
+        closing, operation = BRACKETED[name]
+        inner = reader.read_sum()
+        reader.expect(closing)
+        return Node(operation, (inner,))
+    if name in ACCENTS:
+        return Node("sym", name=f"{name} {_names_inside(reader)}")
+    return _read_construct(reader, name)
+
+
+def _read_construct(reader: "Reader", name: str) -> Node:
+    if name == "frac":
+        return Node("div", (read_argument(reader), read_argument(reader)))
+    if name in ("binom", "dbinom", "tbinom"):
+        return Node("binom", (read_argument(reader), read_argument(reader)))
+    if name == "sqrt":
+        index = num(2)
+        if reader.accept("["):
+            index = reader.read_sum()
+            reader.expect("]")
+        radicand = read_argument(reader) if reader.token.value != "(" else read_atom(reader)
+        return Node("root", (radicand, index))
+    if name in ("mathbb", "R"):
+        letter = "R" if name == "R" else _names_inside(reader)
+        if letter not in NUMBER_SETS:
+            raise UnreadableError(f"unknown set {letter!r}")
+        return Node("const", name=NUMBER_SETS[letter])
+    if name == "begin":
+        return _read_matrix(reader)
+    raise UnreadableError(f"unknown command \\{name}" if name not in SET_OPERATIONS else "a set is missing")
+
+
+def _names_inside(reader: "Reader") -> str:
+    r"""The text of a group of letters and digits: ``\overline{AB}``."""
+    if reader.token.value != "{":
+        return reader.take().value
+    reader.take()
+    parts = []
+    while reader.token.kind in ("letter", "num", "text"):
+        parts.append(reader.take().value)
+    reader.expect("}")
+    return "".join(parts)
+
+
+def _read_function(reader: "Reader") -> Node:
+    r"""``\sin^2 2x``, ``\log_2 8``, ``\max(a, b)``; without brackets the argument is the product that follows."""
+    name = reader.take().value
+    base: tuple[Node, ...] = ()
+    power: Node | None = None
+    for _ in range(2):
+        if reader.token.value == "_" and name == "log":
+            reader.take()
+            base = (read_argument(reader),)
+        elif reader.accept("^"):
+            power = read_argument(reader)
+    if power is not None and power == Node("neg", (num_literal("1"),)) and name in ("sin", "cos", "tan"):
+        name, power = "arc" + name, None
+    call = Node("fn", (_function_argument(reader), *base), name)
+    return Node("pow", (call, power)) if power is not None else call
+
+
+def num_literal(text: str) -> Node:
+    return Node("num", number=_literal(text))
+
+
+def _function_argument(reader: "Reader") -> Node:
+    if reader.token.value in ("(", "{", "[") and reader.token.kind == "mark":
+        bracket = read_atom(reader)
+        bracket = bracket.args[0] if bracket.op == "paren" else bracket
+        if reader.accept("^"):
+            exponent = read_group(reader) if reader.token.value == "{" else read_exponent(reader)
+            raise UnreadableError(f"the exponent {exponent.op} after a function's brackets is ambiguous")
+        return bracket
+    if reader.accept("-"):
+        return Node("neg", (_function_argument(reader),))
+    argument = reader.read_power()
+    while begins_factor(reader) and reader.token.value not in FUNCTIONS and reader.token.value not in ("(", "["):
+        argument = Node("mul", (argument, reader.read_power()))
+    if reader.token.value == "/" and reader.peek().kind == "num":  # sin pi/6
+        reader.take()
+        argument = Node("div", (argument, reader.read_power()))
+    return argument
+
+
+def _read_matrix(reader: "Reader") -> Node:
+    environment = _names_inside(reader)
+    if environment not in MATRICES:
+        raise UnreadableError(f"unknown environment {environment!r}")
+    if environment == "array":
+        read_until_brace_closes(reader)
+    rows: list[tuple[Node, ...]] = []
+    row: list[Node] = []
+    while True:
+        row.append(reader.read_relation())
+        if reader.accept("&"):
+            continue
+        rows.append(tuple(row))
+        row = []
+        ended = not reader.accept("\\\\")
+        if ended or reader.token.value == "end":
+            break
+    reader.expect("end")
+    _names_inside(reader)
+    if len({len(r) for r in rows}) != 1:
+        raise UnreadableError("rows of different length")
+    return Node(MATRICES[environment], tuple(Node("row", r) for r in rows))
+
+
+def read_until_brace_closes(reader: "Reader") -> None:
+    """Skip the column specification of an array."""
+    if not reader.accept("{"):
+        return
+    while not reader.accept("}"):
+        if reader.take().kind == "end" or re.fullmatch(r"\d+", reader.token.value):
+            raise UnreadableError("an array without columns")

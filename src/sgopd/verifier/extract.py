@@ -1,0 +1,75 @@
+"""From a response to its final answer, in time linear in its length. Knows nothing of the gold answer.
+
+In: the response's text and how far to go (boxed | stated | guess). Out: the answer's text, or why there is none.
+"""
+
+import re
+from dataclasses import dataclass
+
+from sgopd.verifier.boxes import Box, final_group, find_boxes
+from sgopd.verifier.types import Extract
+
+MAX_RESPONSE = 1_000_000  # characters; of a longer response only the end is read
+SHORT = 400  # characters in which an answer stated without a box must fit
+
+TURN_END = re.compile(r"(?:<\|(?:im_end|im_start|endoftext|eot_id|end_of_text)\|>|</s>|<eos>|<end_of_turn>)(?!\s*\})")
+THOUGHT_END = re.compile(r"</think(?:ing)?>|<\|end_of_thought\|>")
+THOUGHT_START = re.compile(r"<think(?:ing)?>|<\|begin_of_thought\|>")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """``answer`` is None when there is none; ``reason`` says where it was found, or why not."""
+
+    answer: str | None
+    reason: str
+
+
+def extract(response: str, how: Extract) -> Extraction:
+    """The final answer of a response. Only what comes after closed reasoning (``</think>``) counts."""
+    text, unfinished = final_text(response[-MAX_RESPONSE:])
+    if unfinished:
+        return Extraction(None, "the reasoning is never closed")
+    boxes = find_boxes(text)
+    if boxes:
+        return _from_boxes(text, boxes)
+    if how == "boxed":
+        return Extraction(None, "no \\boxed{}")
+    from sgopd.verifier.stated import guess, stated
+
+    found = stated(text)
+    if found is None and how == "guess":
+        found = guess(text)
+    return Extraction(found, "stated" if found is not None else "no answer is stated")
+
+
+def final_text(response: str) -> tuple[str, bool]:
+    """What comes after the reasoning and before the end of the turn; True when the reasoning is never closed."""
+    ends = list(THOUGHT_END.finditer(response))
+    if ends:
+        response = response[ends[-1].end() :]
+    start = THOUGHT_START.search(response)
+    if start:
+        return response[: start.start()], True
+    turn = TURN_END.search(_without_leading_marker(response))
+    return (_without_leading_marker(response)[: turn.start()] if turn else response), False
+
+
+def _without_leading_marker(response: str) -> str:
+    return re.sub(r"\A(?:\s|<\|[a-z_]+\|>(?:assistant|user)?)+", "", response)
+
+
+def _from_boxes(text: str, boxes: list[Box]) -> Extraction:
+    if boxes[-1].content is None:
+        return Extraction(None, "the last \\boxed{} is never closed")
+    contents: list[str] = []
+    for box in final_group(text, boxes):
+        if box.content is None:
+            return Extraction(None, "a \\boxed{} of the final answer is never closed")
+        content = box.content.strip()
+        if content and content not in contents:
+            contents.append(content)
+    if not contents:
+        return Extraction(None, "the last \\boxed{} is empty")
+    reason = "last box" if len(contents) == 1 else f"{len(contents)} boxes of the final answer"
+    return Extraction(", ".join(contents), reason)

@@ -1,0 +1,146 @@
+"""From an answer's LaTeX to one plain spelling of it, by rewriting text only, and the exact reading of plain numbers.
+
+In: the text of an answer. Out: text without layout (spacing, sizes, fonts, delimiters, unicode variants).
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_ANSWER = 6_000  # characters; longer answers are compared as text only
+MAX_DIGITS = 3_000  # digits of a number that is read as one
+
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ",
+    "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
+    "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "Ø": r"\emptyset ",
+    "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}",
+    "ℂ": r"\mathbb{C}", "±": r"\pm ", "∓": r"\mp ", "∣": "|", "…": r"\ldots ", "⋯": r"\ldots ", "∖": r"\setminus ", "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'", "‘": "'", "“": '"',
+    "”": '"', "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "", "£": "", "∛": r"\sqrt[3]",
+}  # fmt: skip
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho _ sigma tau upsilon phi chi psi omega"
+_UNICODE |= {chr(0x3B1 + i): f"\\{name} " for i, name in enumerate(_GREEK.split()) if name not in ("_", "omicron")}
+_UNICODE |= {letter: f"\\{name} " for letter, name in zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), strict=True)}
+_SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
+_SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\x00]")
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # text that is shown in another order than it is stored
+_TRANSLATE = str.maketrans(_UNICODE)
+
+_SPECIAL_TOKEN = re.compile(r"<\|[^|<>]{1,40}\|>|</?s>|</?answer>")
+_ESCAPED = (  # a LaTeX command whose backslash was read as an escape ("\frac" -> form feed, "rac")
+    ("\x0c", r"\f"), ("\x08", r"\b"), ("\x0b", r"\v"), ("\x07", r"\a"), ("\ttext", r"\text"), ("\ttimes", r"\times"),
+    ("\times", r"\times"), ("\theta", r"\theta"), ("\tfrac", r"\tfrac"), ("\text", r"\text"), ("\right", r"\right"),
+)  # fmt: skip
+_SPACING = re.compile(r"\\(?:quad|qquad|displaystyle|textstyle|scriptstyle|limits|nolimits|phantom\{[^{}]*\}|hspace\*?\{[^{}]*\})(?![A-Za-z])|\\[,;:> ]|~")
+_GLUED_QUAD = re.compile(r"\\(q?quad)(?=[A-Za-z])")
+_SIZES = re.compile(r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|bigg|Bigg|big|Big|middle)(?![A-Za-z])\.?")
+_FONTS = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathscr|vec|overrightarrow|boxed|fbox|operatorname\*?|bold|it|bf|rm)(?![A-Za-z])")
+_MATH_SHIFT = re.compile(r"\$|\\[()\[\]]")
+_FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_THOUSANDS_TEX = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}(?!\d))")
+_DECIMAL_TEX = re.compile(r"(?<=\d)\{,\}(?=\d)")
+_COMMENT = re.compile(r"(?<!\\)%[^\n]*\n")
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+_SCRIPT = re.compile("[" + "".join(_SUPERSCRIPT) + "]+|[" + "".join(_SUBSCRIPT) + "]+")
+_DANGLING = ".,;:!?"
+
+_INTEGER_GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d+)?")
+_NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)")
+_FRACTION = re.compile(r"([+-]?)\s*(?:\\frac\s*\{\s*([+-]?\d+)\s*\}\s*\{\s*([+-]?\d+)\s*\}|(\d+)\s*/\s*(\d+)|\\frac(\d)(\d))")
+_DECIMAL_COMMA = re.compile(r"([+-]?(?:0|\d{4,})),(\d+)")
+
+
+def clean(text: str) -> str:
+    """One plain spelling: no layout, fonts, unicode variants or math delimiters. Linear in the length of ``text``."""
+    text = _repair(_SPECIAL_TOKEN.sub("", text))
+    text = _plain_unicode(text)
+    text = _COMMENT.sub(" ", text)
+    if r"\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)
+    text = _THOUSANDS_TEX.sub("", text.replace(r"\$", ""))
+    text = _DECIMAL_TEX.sub(".", text)
+    text = _GLUED_QUAD.sub(r"\\\1 ", text).replace(r"\!", "")
+    text = _SIZES.sub("", _SPACING.sub(" ", text))
+    text = _FRAC.sub(r"\\frac", _FONTS.sub("", text))
+    text = re.sub(r"\s+", " ", _MATH_SHIFT.sub(" ", text)).strip()
+    while text and text[-1] in _DANGLING and not text.endswith("\\"):
+        text = text[:-1].rstrip()
+    return text
+
+
+def _repair(text: str) -> str:
+    for broken, meant in _ESCAPED:
+        text = text.replace(broken, meant)
+    return text
+
+
+def _plain_unicode(text: str) -> str:
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", text)
+    if _DIRECTION.search(text):
+        return r"\unreadable"
+    text = _SCRIPT.sub(lambda m: _script(m.group()), text)
+    text = "".join(_vulgar_fraction(c) if unicodedata.category(c) == "No" else c for c in text).translate(_TRANSLATE)
+    return unicodedata.normalize("NFKC", text).translate(_TRANSLATE)
+
+
+def _script(run: str) -> str:
+    if run[0] in _SUPERSCRIPT:
+        return "^{" + "".join(_SUPERSCRIPT[c] for c in run) + "}"
+    return "_{" + "".join(_SUBSCRIPT[c] for c in run) + "}"
+
+
+def _vulgar_fraction(character: str) -> str:
+    top, slash, bottom = unicodedata.normalize("NFKC", character).partition("⁄")
+    return f"\\frac{{{top}}}{{{bottom}}}" if slash and bottom else character
+
+
+def squeeze(cleaned: str) -> str:
+    """``cleaned`` without spaces, but for those between two digits, which mean something."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", cleaned)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that is written out. ``places``: digits after the point; ``digits``: significant ones."""
+
+    value: Fraction
+    places: int = 0
+    digits: int = 0
+
+
+def read_number(cleaned: str) -> Number | None:
+    """An integer, decimal, simple fraction or number with thousands separators; None for anything else."""
+    if len(cleaned) > MAX_DIGITS or not cleaned.isascii():
+        return None
+    while len(cleaned) > 2 and cleaned[0] == "{" and cleaned[-1] == "}":
+        cleaned = cleaned[1:-1].strip()
+    if match := _FRACTION.fullmatch(cleaned):
+        return _simple_fraction(match)
+    if _INTEGER_GROUPS.fullmatch(cleaned):
+        cleaned = cleaned.replace(",", "").replace(" ", "")
+    if not (match := _NUMBER.fullmatch(cleaned.replace("- ", "-"))):
+        return None
+    whole, _, part = match.group(2).partition(".")
+    digits = len((whole + part).lstrip("0")) if part else len(whole.lstrip("0"))
+    value = Fraction(int((whole + part) or "0"), 10 ** len(part))
+    return Number(-value if match.group(1) == "-" else value, len(part), digits)
+
+
+def _simple_fraction(match: re.Match[str]) -> Number | None:
+    sign, *pairs = match.groups()
+    top, bottom = (int(n) for n in pairs if n is not None)
+    if bottom == 0:
+        return None
+    value = Fraction(top, bottom)
+    return Number(-value if sign == "-" else value)
+
+
+def read_decimal_comma(cleaned: str) -> Number | None:
+    """``1000,99`` and ``0,111``: a decimal comma where nothing else makes sense (``1,2`` is a list)."""
+    match = _DECIMAL_COMMA.fullmatch(cleaned)
+    return read_number(f"{match.group(1)}.{match.group(2)}") if match else None

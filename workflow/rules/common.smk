@@ -1,0 +1,52 @@
+# The study, its grid points, and which fingerprint belongs to whom. Paths and fingerprints come from sgopd.artefacts.
+import re
+import sys
+from pathlib import Path
+
+from sgopd.artefacts import Artefacts, uses_cache
+from sgopd.config import load_studies
+from sgopd.errors import UserError
+
+STUDY = Path(config.get("study", "configs/tiny.yaml"))
+try:
+    POINTS = [Artefacts(study) for study in load_studies(STUDY)]
+except UserError as error:
+    sys.exit(f"sgopd: {error}")
+
+BY_RESULTS = {str(point.results): point for point in POINTS}
+RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)
+TOP = str(POINTS[0].results.parent) if POINTS[0].study.point else str(POINTS[0].results)
+
+# fingerprint -> a point that has it: shared artefacts are made once, whichever point asks first
+MODELS = {point.model(role).fingerprint: (point, role) for point in POINTS for role in ("teacher", "student")}
+PROMPTS = {point.prompts.fingerprint: point for point in POINTS}
+ROLLOUTS = {point.rollouts.fingerprint: point for point in POINTS}
+VERDICTS = {point.verdicts.fingerprint: point for point in POINTS}
+
+
+wildcard_constraints:
+    results=RESULTS,
+    fingerprint="[0-9a-f]{16}",
+    method=r"[A-Za-z0-9][A-Za-z0-9_.=+-]*",
+    seed="[0-9]+",
+    phase="[123]",
+
+
+def at(results):
+    """The point of the study whose outputs lie in this folder."""
+    return BY_RESULTS[results]
+
+
+def trained(point, *roles):
+    """Manifests of those models of the pair that the pipeline trains itself."""
+    return [point.model(role).manifest for role in roles if point.trains(role)]
+
+
+def study_of(point):
+    """--study and --point for a stage's command line; both are checked names, quoted all the same."""
+    return f"--study '{STUDY}'" + (f" --point '{point.study.point}'" if point.study.point else "")
+
+
+FINAL = [f"{results}/report.html" for results in BY_RESULTS]
+if POINTS[0].study.point:
+    FINAL.append(f"{TOP}/tables/grid.md")

@@ -1,0 +1,22 @@
+# One job per model: every run's final student, the teacher, and the untrained student.
+def evaluated_model(w):
+    point = at(w.results)
+    if w.method in ("teacher", "student"):
+        return trained(point, w.method)
+    return [point.phase(w.method, int(w.seed), 3).manifest]
+
+
+rule evaluate:
+    input:
+        evaluated_model,
+        lambda w: at(w.results).prompts.manifest,
+    output:
+        update("{results}/evaluations/{method}/seed{seed}/manifest.json"),
+    params:
+        study=lambda w: study_of(at(w.results)),
+        fingerprint=lambda w: at(w.results).evaluation(w.method, int(w.seed)).fingerprint,
+    log:
+        "{results}/logs/evaluate-{method}-seed{seed}.log",
+    shell:
+        "sgopd evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,11 @@
+# The embedded teacher and student. Studies with hub models have no such jobs.
+rule model:
+    output:
+        update("data/models/{fingerprint}/manifest.json"),
+    params:
+        study=lambda w: study_of(MODELS[w.fingerprint][0]),
+        role=lambda w: MODELS[w.fingerprint][1],
+    log:
+        "data/logs/model-{fingerprint}.log",
+    shell:
+        "sgopd model {params.role} {params.study} --threads {threads} 2>&1 | tee {log:q}"
