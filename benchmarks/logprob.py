@@ -13,7 +13,7 @@ import gc
 import json
 import platform
 import statistics
-import subprocess  # noqa: S404 starts this script again
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,16 +34,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass
 class Inputs:
-    """Student's hidden states [N, H] and head [V, H] (leaves), targets and weights [N], teacher's hidden and
-    head.
-    """
+    """Student's hidden states [N, H] and head [V, H] (leaves), targets and weights [N]; the teacher's, or empty."""
 
     hidden: Tensor
     head: Tensor
     targets: Tensor
     weight: Tensor
-    hidden_t: Tensor | None
-    head_t: Tensor | None
+    hidden_t: Tensor
+    head_t: Tensor
 
     @classmethod
     def make(cls, N: int, H: int, V: int, dtype: torch.dtype, two_heads: bool) -> "Inputs":
@@ -55,14 +53,15 @@ class Inputs:
         hidden, head = leaf(N, 1.0, True), leaf(V, 2 * H**-0.5, True)
         targets = torch.randint(0, V, (N,), generator=g)
         weight = torch.randn(N // SEQUENCE, generator=g).repeat_interleave(SEQUENCE) / N
-        teacher = (leaf(N, 1.0, False), leaf(V, 2 * H**-0.5, False)) if two_heads else (None, None)
+        empty = torch.empty(0)
+        teacher = (leaf(N, 1.0, False), leaf(V, 2 * H**-0.5, False)) if two_heads else (empty, empty)
         return cls(hidden, head, targets, weight, *teacher)
 
     def clear(self) -> None:
         self.hidden.grad = self.head.grad = None
 
 
-Step = Callable[[Inputs], Tensor]  # builds the loss; the caller runs backward
+Step = Callable[[Inputs], Any]  # builds the loss, a scalar tensor; the caller runs backward
 
 
 def ours_logprob() -> Step:
@@ -78,7 +77,7 @@ def ours_one_pass() -> Step:
 
 
 def naive_logprob() -> Step:
-    def step(x: Inputs) -> Tensor:
+    def step(x: Inputs) -> Any:
         log_p = (x.hidden @ x.head.T).float().log_softmax(-1)
         return -(x.weight * log_p.gather(1, x.targets[:, None])[:, 0]).sum()
 
@@ -95,7 +94,7 @@ def trl_chunked() -> Step:
     from trl.kernels import ChunkedLogProbFunction
     from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE as CHUNK
 
-    def step(x: Inputs) -> Tensor:
+    def step(x: Inputs) -> Any:
         logprob = ChunkedLogProbFunction.apply(x.hidden, x.head, None, x.targets, 1.0, CHUNK, None, 1.0, ())[0]
         return -(x.weight * logprob).sum()
 
@@ -114,7 +113,7 @@ def liger_grpo() -> Step:
 
     fused = LigerFusedLinearGRPOLoss(beta=0.0, use_ref_model=False, loss_type="bnpo")
 
-    def step(x: Inputs) -> Tensor:
+    def step(x: Inputs) -> Any:
         hidden, targets = x.hidden.view(-1, SEQUENCE, x.hidden.shape[1]), x.targets.view(-1, SEQUENCE)
         advantage = x.weight[::SEQUENCE] * x.hidden.shape[0]  # its loss divides by the number of tokens
         return fused(hidden, x.head, targets, torch.ones_like(targets), advantage)[0]
@@ -133,7 +132,7 @@ def prime_rl() -> Step:
     """Not on PyPI: runs where the user has installed it from its repository."""
     from prime_rl.trainer.models.layers.lm_head import FusedOutputLinear
 
-    def step(x: Inputs) -> Tensor:
+    def step(x: Inputs) -> Any:
         with torch.device("meta"):
             linear = FusedOutputLinear(x.head.shape[1], x.head.shape[0], chunk_size=8192)
         arguments = (x.hidden[None], x.targets[None], torch.ones(1, x.hidden.shape[0]))
@@ -150,7 +149,7 @@ def ours_kl() -> Step:
 
 
 def naive_kl() -> Step:
-    def step(x: Inputs) -> Tensor:
+    def step(x: Inputs) -> Any:
         s, t = (
             (x.hidden @ x.head.T).float().log_softmax(-1),
             (x.hidden_t @ x.head_t.T).float().log_softmax(-1),
@@ -239,7 +238,7 @@ def memory_of(name: str, args: argparse.Namespace, tokens: int) -> dict[str, Any
     command = [sys.executable, __file__, "--only-memory-of", name, "--tokens", str(tokens)]
     for option in ("hidden", "vocab", "dtype", "threads"):
         command += [f"--{option}", str(getattr(args, option))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"failure": done.stderr.strip().splitlines()[-1]}
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -279,8 +278,8 @@ def table(results: list[Result]) -> list[str]:
     fastest = min(statistics.median(r.seconds) for r in peers)
     smallest = min(r.mib for r in peers if r.mib is not None)
     lines = [
-        "| variant | seconds, median (min - max) | over the fastest peer | peak above base, MiB | over the smallest peer "
-        "| gradient difference |",
+        "| variant | seconds, median (min - max) | over the fastest peer "
+        "| peak above base, MiB | over the smallest peer | gradient difference |",
         "|---|---|---|---|---|---|",
     ]
     for r in results:
@@ -303,28 +302,36 @@ def installed(package: str) -> str:
 
 
 def report(args: argparse.Namespace, logprob: list[Result], kl: list[Result]) -> str:
-    gib = args.vocab * args.hidden * torch.finfo(DTYPES[args.dtype]).bits / 8 / 2**20
+    head = args.vocab * args.hidden * DTYPES[args.dtype].itemsize / 2**20
     packages = ", ".join(installed(p) for p in ("torch", "trl", "liger-kernel", "verl", "prime-rl"))
+    size = f"N = {args.tokens:,}, H = {args.hidden:,}, V = {args.vocab:,}, {args.dtype}"
     lines = [
         "# Fused log-prob against its peers",
         "",
         f"Written by `benchmarks/logprob.py --tokens {args.tokens} --hidden {args.hidden} --vocab {args.vocab} "
         f"--dtype {args.dtype} --rounds {args.rounds} --threads {args.threads}`; do not edit.",
         "",
-        f"{platform.machine()}, Python {platform.python_version()}, {packages}. Forward + backward to hidden states and "
-        f"head; the peaks include {gib:,.0f} MiB for the gradient of the head. Times: all variants take turns in one process, "
-        "after one warm-up round; memory: high-water mark of a fresh process, its first pass. Gradient difference: against "
-        "the first row, over the largest entry. Other processes shared the machine: compare within a table.",
+        f"CPU ({platform.machine()}), Python {platform.python_version()}, {packages}. One forward and one backward to "
+        "hidden states and head.",
         "",
-        f"## Sampled-token log-prob, N = {args.tokens:,}, H = {args.hidden:,}, V = {args.vocab:,}",
+        f"- Time: all variants take turns in one process, {args.rounds} rounds after one to warm up. Other programs "
+        "shared the machine: compare within a table.",
+        "- Memory: high-water mark of a fresh process during its first pass, above what it held before. It includes "
+        f"{head:,.0f} MiB for the gradient of the head.",
+        "- Gradient difference: largest over hidden states and head, against the first row, over the largest entry. It "
+        "shows equal work.",
+        "- A weight per token that is known (or needs only the detached log-prob) takes one pass and three head-sized "
+        "matrix products (`fused_policy_gradient`); any other use of log-prob or entropy takes four (`fused_logprob`).",
+        "",
+        f"## Sampled-token log-prob: {size}",
         "",
         *table(logprob),
         "",
-        f"## Reverse KL between two heads, N = {args.tokens:,}, H = {args.hidden:,}, V = {args.vocab:,}",
+        f"## Reverse KL between two heads: {size}",
         "",
         *table(kl),
         "",
-        f"## N = {args.long_tokens:,}",
+        f"## The same at N = {args.long_tokens:,}",
         "",
         "| variant | seconds, one pass | peak above base, MiB |",
         "|---|---|---|",

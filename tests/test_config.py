@@ -70,7 +70,9 @@ def test_a_minimal_study_gets_every_default(tmp_path: Path) -> None:
         ({"name": "../x"}, ["name", "../x"]),
     ],
 )
-def test_a_bad_value_is_refused_with_file_key_and_value(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
+def test_a_bad_value_is_refused_with_file_key_and_value(
+    tmp_path: Path, changes: dict[str, Any], words: list[str]
+) -> None:
     path = write(tmp_path, changes)
     with pytest.raises(UserError) as caught:
         load_study(path)
@@ -80,7 +82,13 @@ def test_a_bad_value_is_refused_with_file_key_and_value(tmp_path: Path, changes:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("a: [", "not valid YAML"), ("- 1", "mapping"), ("", "mapping"), ("a: 1\na: 2", "stands twice"), ("!!python/name:os.system x", "YAML")],
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1", "mapping"),
+        ("", "mapping"),
+        ("a: 1\na: 2", "stands twice"),
+        ("!!python/name:os.system x", "YAML"),
+    ],
 )
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, word: str) -> None:
     path = tmp_path / "study.yaml"
@@ -114,12 +122,29 @@ def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
 def test_a_grid_makes_one_study_per_point_with_results_of_its_own(tmp_path: Path) -> None:
     path = write(tmp_path, {"grid": {"training.hold": [0.1, 0.2], "seed": [0, 1]}})
     studies = load_studies(path)
-    assert [study.point for study in studies] == ["hold=0.1,seed=0", "hold=0.1,seed=1", "hold=0.2,seed=0", "hold=0.2,seed=1"]
+    assert [study.point for study in studies] == [
+        "hold=0.1,seed=0",
+        "hold=0.1,seed=1",
+        "hold=0.2,seed=0",
+        "hold=0.2,seed=1",
+    ]
     assert studies[3].training.hold == 0.2 and studies[3].seed == 1
     assert len({study.results for study in studies}) == 4
     assert load_study(path, "hold=0.2,seed=0") == studies[2]
     with pytest.raises(UserError, match="no grid point"):
         load_study(path, "hold=9")
+
+
+def test_a_grid_axis_may_have_named_changes(tmp_path: Path) -> None:
+    grid = {"size": {"small": {"training": {"steps": 3}}, "large": {"training": {"steps": 30}}}}
+    studies = load_studies(write(tmp_path, {"grid": grid}))
+    assert [(study.point, study.training.steps) for study in studies] == [("size=small", 3), ("size=large", 30)]
+
+
+@pytest.mark.parametrize("grid", [[1], {"seed": 3}, {"seed": []}, {"size": {"small": 3}}])
+def test_a_malformed_grid_is_refused(tmp_path: Path, grid: object) -> None:
+    with pytest.raises(UserError, match="grid"):
+        load_studies(write(tmp_path, {"grid": grid}))
 
 
 def test_changing_the_rule_drops_the_options_of_the_old_one() -> None:

@@ -56,7 +56,9 @@ class Artefacts:
         """A model of the pair; for one that is not trained by the pipeline, its folder or hub name as it stands."""
         config = getattr(self.study.models, role)
         if isinstance(config, HubModel):
-            digest = fingerprint("model", VERSIONS["model"], **config.model_dump(), files=_weights_on_disk(Path(config.path)))
+            digest = fingerprint(
+                "model", VERSIONS["model"], **config.model_dump(), files=_weights_on_disk(Path(config.path))
+            )
             return Artefact("model", Path(config.path), digest, {})
         return self._shared("model", {}, recipe=config.model_dump(mode="json"), seed=self.study.seed)
 
@@ -135,4 +137,8 @@ def uses_cache(training: Training) -> bool:
 
 def _weights_on_disk(folder: Path) -> dict[str, int]:
     """Name and size of a local model's files; empty for a hub name, which its revision pins."""
-    return {path.name: path.stat().st_size for path in sorted(folder.glob("*")) if path.is_file()} if folder.is_dir() else {}
+    return (
+        {path.name: path.stat().st_size for path in sorted(folder.glob("*")) if path.is_file()}
+        if folder.is_dir()
+        else {}
+    )

@@ -24,7 +24,9 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Option("--study", help="Study file, e.g. configs/tiny.yaml.", show_default=True)]
-Point = Annotated[str, typer.Option("--point", help="Point of the study's grid, e.g. 'flaw=0.5'; empty if it has none.")]
+Point = Annotated[
+    str, typer.Option("--point", help="Point of the study's grid, e.g. 'flaw=0.5'; empty if it has none.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write instead of the study's own place.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads for the models' arithmetic.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the run.")]
@@ -143,6 +145,21 @@ def compare(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None
 
 
 @app.command()
+def grid(study: StudyFile = TINY) -> None:
+    """Lay the comparisons of all points of a study's grid side by side.
+
+    In: tables/main.csv of every point. Out: tables/grid.md, .csv and figures/grid.
+    """
+    from sgopd.config import load_studies
+    from sgopd.reporting.stage import grid as write_grid
+
+    points = load_studies(study)
+    if not points[0].point:
+        raise UserError(f"{study}: has no `grid`, so there is nothing to lay side by side.")
+    write_grid(points)
+
+
+@app.command()
 def report(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
     """Draw the figures and write report.html, one page that works offline.
 
@@ -180,6 +197,18 @@ def show(study: StudyFile = TINY, point: Point = "") -> None:
     resolved = loaded.model_dump(mode="json", exclude={"methods"})
     resolved["methods"] = {name: training.model_dump(mode="json") for name, training in loaded.runs.items()}
     typer.echo(json.dumps(resolved, indent=1))
+
+
+@app.command()
+def check(
+    cases: Annotated[Path, typer.Argument(help="JSONL with id, gold, response (and options) per line.")],
+    out: Annotated[Path, typer.Option("--out", help="JSONL to write: id, verdict, answer, reason, seconds.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 2,
+) -> None:
+    """Check answers without a study: one line out per line in, same order."""
+    from sgopd.verifier import VerifierOptions, check_file
+
+    check_file(cases, out, VerifierOptions(workers=workers))
 
 
 @app.command()

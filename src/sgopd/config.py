@@ -43,7 +43,9 @@ class Sampling(Part):
 class HubModel(Part):
     """A model by hub name or local folder (safetensors), loaded by transformers."""
 
-    path: str = Field(min_length=1, description="Hub name (Qwen/Qwen3-4B) or folder with config.json and *.safetensors.")
+    path: str = Field(
+        min_length=1, description="Hub name (Qwen/Qwen3-4B) or folder with config.json and *.safetensors."
+    )
     revision: str | None = Field(None, description="Hub revision; pin it for a reproducible study.")
 
 
@@ -77,7 +79,9 @@ class Prompts(Part):
 
     train: Source = Field(description="Problems to train on (teacher rollouts and distillation).")
     validation: Source = Field(description="Problems on which settings are chosen and curves are drawn.")
-    benchmarks: dict[Name, Source] = Field(min_length=1, description="Problems of each benchmark; read only by evaluation.")
+    benchmarks: dict[Name, Source] = Field(
+        min_length=1, description="Problems of each benchmark; read only by evaluation."
+    )
     min_difficulty: float | None = Field(None, description="Drop training problems below this difficulty.")
     max_prompt_tokens: int = Field(2048, ge=1, description="Drop training problems whose rendered prompt is longer.")
 
@@ -107,7 +111,9 @@ class Objective(Part):
     )
     clip_epsilon: float = Field(0.2, gt=0, description="PPO clip of pi_S / pi_S_old; inert with one update per batch.")
     importance_cap: float = Field(5.0, gt=0, description="Cap of the trainer / rollout-engine importance weight.")
-    prompt_weighting: Literal["none", "paced"] = Field("none", description="`paced`: weight a prompt by p(1-p), p its pass rate.")
+    prompt_weighting: Literal["none", "paced"] = Field(
+        "none", description="`paced`: weight a prompt by p(1-p), p its pass rate."
+    )
 
     @model_validator(mode="after")
     def _options_fit_rule(self) -> "Objective":
@@ -120,11 +126,16 @@ class Objective(Part):
 class TeacherSampling(Part):
     """The auxiliary cross-entropy on cached teacher rollouts, L_gate + gamma(s) L_CE(V) (METHOD section 3)."""
 
-    schedule: Literal["off", "cosine", "linear", "constant"] = Field("off", description="Shape of gamma(s) after the hold.")
+    schedule: Literal["off", "cosine", "linear", "constant"] = Field(
+        "off", description="Shape of gamma(s) after the hold."
+    )
     gamma0: float = Field(0.1, ge=0, description="Weight of L_CE during phase I.")
-    source: Literal["verified", "unverified"] = Field("verified", description="`unverified` is the control without verifier.")
+    source: Literal["verified", "unverified"] = Field(
+        "verified", description="`unverified` is the control without verifier."
+    )
     keep: Literal["first", "shortest", "likely", "all"] = Field(
-        "first", description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token)."
+        "first",
+        description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token).",
     )
 
 
@@ -145,14 +156,18 @@ class Training(Part):
     prompts_per_step: int = Field(128, ge=1, description="Prompts per batch (P).")
     group_size: int = Field(8, ge=1, description="Student rollouts per prompt (G).")
     updates_per_batch: int = Field(1, ge=1, description="Mini-batches, hence optimiser updates, per batch of rollouts.")
-    micro_batch_tokens: int = Field(16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results.")
+    micro_batch_tokens: int = Field(
+        16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
+    )
     sampling: Sampling = Field(Sampling(), description="How the student samples.")
     objective: Objective = Field(Objective(), description="Advantage rule and loss.")
     teacher_sampling: TeacherSampling = Field(TeacherSampling(), description="Auxiliary loss on teacher rollouts.")
     hold: float = Field(0.1, ge=0, le=1, description="Phase I ends after this share of the steps (s1).")
     decay: float = Field(0.4, ge=0, le=1, description="Phase II ends after this share of the steps (s2).")
     optimiser: Optimiser = Field(Optimiser(), description="AdamW's settings.")
-    checkpoint_every: int = Field(10, ge=1, description="Steps between checkpoints; a killed job goes on from the last.")
+    checkpoint_every: int = Field(
+        10, ge=1, description="Steps between checkpoints; a killed job goes on from the last."
+    )
     validate_every: int = Field(10, ge=1, description="Steps between validation rounds (curves only, never a choice).")
     validation_samples: int = Field(1, ge=1, description="Samples per validation problem in each round.")
 
@@ -161,7 +176,9 @@ class Training(Part):
         if self.hold > self.decay:
             raise ValueError(f"hold ({self.hold}) must not be above decay ({self.decay})")
         if self.prompts_per_step % self.updates_per_batch:
-            raise ValueError(f"updates_per_batch ({self.updates_per_batch}) must divide prompts_per_step ({self.prompts_per_step})")
+            raise ValueError(
+                f"updates_per_batch ({self.updates_per_batch}) must divide prompts_per_step ({self.prompts_per_step})"
+            )
         return self
 
     def schedule(self) -> "TeacherSchedule":
@@ -198,7 +215,9 @@ class Study(Part):
     """A study: one config file, or one point of its grid."""
 
     name: Name = Field(description="Name of the study; its MLflow experiment.")
-    point: str = Field("", description="Point of the grid (set by `grid`, not by hand).", pattern=r"^[A-Za-z0-9_.=+,-]*$")
+    point: str = Field(
+        "", description="Point of the grid (set by `grid`, not by hand).", pattern=r"^[A-Za-z0-9_.=+,-]*$"
+    )
     results: str = Field("results", description="Folder of the study's runs, tables and report, below the checkout.")
     seed: int = Field(0, ge=0, description="Seed of everything shared by the runs: models, prompts, cache, evaluation.")
     seeds: tuple[int, ...] = Field((0, 1), min_length=1, description="Seeds of the runs of every method.")
@@ -207,7 +226,9 @@ class Study(Part):
     rollouts: TeacherRollouts = TeacherRollouts()
     verifier: Verifier = Verifier()
     training: Training = Field(Training(), description="What all methods share.")
-    methods: dict[Name, dict[str, Any]] = Field(min_length=1, description="Method name -> the keys of `training` it changes.")
+    methods: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="Method name -> the keys of `training` it changes."
+    )
     baseline: str = Field("opd", description="The method every other one is compared with.")
     evaluation: Evaluation = Evaluation()
 
@@ -238,7 +259,9 @@ class Study(Part):
             try:
                 resolved[name] = Training.model_validate(override(self.training.model_dump(), changes))
             except ValidationError as error:
-                raise ValueError("; ".join(f"methods.{name}.{problem}" for problem in explain(error, Training))) from error
+                raise ValueError(
+                    "; ".join(f"methods.{name}.{problem}" for problem in explain(error, Training))
+                ) from error
         return resolved
 
 
@@ -255,12 +278,19 @@ def override(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def load_studies(path: Path) -> list[Study]:
-    """Every point of the study in ``path``, in the order of its grid; one point if it has none."""
+    """Every point of the study in ``path``, in the order of its grid; one point if it has none.
+
+    ``grid`` maps an axis to its values: a dotted key to a list (``training.hold: [0.1, 0.2]``), or a name of your own to named
+    changes (``flaw: {none: {models: ...}, full: {models: ...}}``).
+    """
     raw = _read_with_extends(path, ())
-    grid = raw.pop("grid", {})
-    if not isinstance(grid, dict) or not all(isinstance(v, list) and v for v in grid.values()):
-        raise UserError(f"{path}: grid: must map a dotted key to a list of values, e.g. `grid: {{seed: [0, 1]}}`.")
-    return [_validate(path, point) for point in _grid_points(raw, grid)]
+    grid = raw.pop("grid", None) or {}
+    if not isinstance(grid, dict) or not all(isinstance(values, list | dict) and values for values in grid.values()):
+        raise UserError(
+            f"{path}: grid: must map a dotted key to a list of values, or a name to named changes, "
+            "e.g. `grid: {training.hold: [0.1, 0.2]}`."
+        )
+    return [_validate(path, point) for point in _grid_points(path, raw, grid)]
 
 
 def load_study(path: Path, point: str = "") -> Study:
@@ -323,15 +353,29 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def _grid_points(raw: dict[str, Any], grid: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*grid.values()):
-        point = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in zip(grid, values, strict=True))
-        study = raw
-        for key, value in zip(grid, values, strict=True):
-            for part in reversed(str(key).split(".")):
-                value = {part: value}
-            study = override(study, value)
-        yield {**study, "point": point, "results": f"{study.get('results', 'results')}/{point}"} if point else dict(raw)
+def _grid_points(path: Path, raw: dict[str, Any], grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The study's raw keys at every point: the changes of each axis merged in, results in a folder of the point's own."""
+    axes = [_axis(path, str(key), values) for key, values in grid.items()]
+    for changes in itertools.product(*axes):
+        study, point = dict(raw), ",".join(name for name, _ in changes)
+        for _, change in changes:
+            study = override(study, change)
+        yield {**study, "point": point, "results": f"{study.get('results', 'results')}/{point}"} if point else study
+
+
+def _axis(path: Path, key: str, values: list[Any] | dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(name of the value, what it changes) for each value of one axis."""
+    if isinstance(values, dict):
+        if not all(isinstance(change, dict) for change in values.values()):
+            raise UserError(f"{path}: grid.{key}: each named value must be a mapping of the keys it changes.")
+        return [(f"{key}={name}", change) for name, change in values.items()]
+    nested = []
+    for value in values:
+        change: Any = value
+        for part in reversed(key.split(".")):
+            change = {part: change}
+        nested.append((f"{key.rpartition('.')[2]}={value}", change))
+    return nested
 
 
 def _validate(path: Path, raw: dict[str, Any]) -> Study:
@@ -369,7 +413,9 @@ def _keys_beside(keys: list[str], root: type[BaseModel]) -> list[str]:
     model: Any = root
     for key in keys[:-1]:
         candidates = _models_in(model.model_fields[key].annotation) if key in model.model_fields else []
-        named = [m for m in _models_in_tree(model) if m.__name__ == key]  # pydantic puts a union member's name in the path
+        named = [
+            m for m in _models_in_tree(model) if m.__name__ == key
+        ]  # pydantic puts a union member's name in the path
         if not (candidates or named):
             continue
         model = (candidates or named)[0]

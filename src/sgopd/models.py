@@ -4,6 +4,7 @@ safetensors only; code that comes with a model is never run. Knows no study.
 """
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
+
 
 def load_model(path: Path | str, *, dtype: Any, revision: str | None = None) -> Any:
     """A transformers causal LM in ``dtype`` (torch.dtype), on the CPU."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # our own bars show what takes long
     _check_folder(path, "config.json")
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -36,7 +41,9 @@ def load_tokenizer(path: Path | str, *, revision: str | None = None) -> Any:
         raise UserError(f"{path}: cannot be loaded as a tokenizer: {error}") from error
     for name in ("chat_template", "eos_token_id"):
         if getattr(tokenizer, name) is None:
-            raise UserError(f"{path}: its tokenizer has no {name}; the pipeline needs an instruction-tuned model's tokenizer.")
+            raise UserError(
+                f"{path}: its tokenizer has no {name}; the pipeline needs an instruction-tuned model's tokenizer."
+            )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -70,7 +77,9 @@ def check_compatible(student: Any, teacher: Any) -> None:
 
 def render_prompt(tokenizer: Any, problem: str, template: str) -> list[int]:
     """The problem as token ids: template, user turn, no system prompt, thinking off, ready for the assistant's answer."""
-    message = [{"role": "user", "content": template.replace("{problem}", problem).replace("{{", "{").replace("}}", "}")}]
+    message = [
+        {"role": "user", "content": template.replace("{problem}", problem).replace("{{", "{").replace("}}", "}")}
+    ]
     ids = tokenizer.apply_chat_template(
         message, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
     )

@@ -23,6 +23,13 @@ class Pair:
     reference: TorchEngine | None
 
     @property
+    def teacher_engine(self) -> TorchEngine:
+        """The teacher, where the stage asked for it."""
+        if self.teacher is None:
+            raise ValueError("this stage loaded the models without the teacher")
+        return self.teacher
+
+    @property
     def eos_id(self) -> int:
         return int(self.tokenizer.eos_token_id)
 
@@ -55,5 +62,7 @@ def load_pair(artefacts: Artefacts, *, weights: Path | None, teacher: bool, refe
         tokenizer=tokenizer,
         teacher_tokenizer=teacher_tokenizer,
         teacher=frozen(taught.folder, models.teacher) if teacher else None,
-        reference=frozen(*((initial.folder, models.student) if isinstance(ref, str) else (ref.path, ref))) if reference else None,
+        reference=frozen(*((initial.folder, models.student) if isinstance(ref, str) else (ref.path, ref)))
+        if reference
+        else None,
     )

@@ -90,8 +90,11 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
 
 def train_model(study: "Study", role: Literal["teacher", "student"], out: Path | None = None) -> Path:
     """Train one of the study's embedded models; returns its folder. A complete one is left alone."""
+    from transformers.utils import logging as transformers_logging
+
     from sgopd.artefacts import Artefacts
 
+    transformers_logging.disable_progress_bar()
     artefact = Artefacts(study).model(role)
     folder = out or artefact.folder
     if is_complete(folder, artefact.fingerprint):
@@ -142,7 +145,7 @@ def _batch(tokenizer: Any, recipe: Recipe, writer: Writer, random: Any, template
 
     from sgopd.models import render_prompt
 
-    rows = []
+    rows: list[tuple[list[int], list[int]]] = []
     while len(rows) < recipe.batch:
         chain: Chain = draw(random, int(random.integers(recipe.operations[0], recipe.operations[1] + 1)))
         if chain.split != "train":

@@ -26,7 +26,11 @@ class Reporter:
 
 
 def track(
-    items: Iterable[T], description: str, total: int, reporter: Reporter | None = None, seconds_between_lines: float = 5.0
+    items: Iterable[T],
+    description: str,
+    total: int,
+    reporter: Reporter | None = None,
+    seconds_between_lines: float = 5.0,
 ) -> Iterator[T]:
     """Yield ``items`` and show how far, how fast and what was last reported. The first line comes after the first item."""
     reporter = reporter or Reporter()

@@ -6,6 +6,7 @@ killed stage loses at most one. Knows nothing of training.
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
@@ -36,24 +37,26 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     missing = shards.missing(len(chunks))
     reporter = Reporter()
     for index in track(missing, "teacher rollouts, shards", len(missing), reporter):
-        rows = _sample(study, pair.teacher, pair.teacher_tokenizer, chunks[index])
+        rows = _sample(study, pair.teacher_engine, pair.teacher_tokenizer, chunks[index])
         shards.write(index, rows)
         reporter.report(tokens=float(sum(len(row["response_ids"]) for row in rows)))
     clear(folder)
     table = shards.concatenate(len(chunks))
     write_table(folder / "rollouts.parquet", table, ROLLOUTS)
     tokens = sum(len(ids) for ids in table["response_ids"].to_pylist())
-    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"rollouts": len(table), "tokens": tokens})
+    finish(
+        folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"rollouts": len(table), "tokens": tokens}
+    )
     Shards(artefact.partial, ROLLOUTS).remove()
     return folder
 
 
-def _sample(study: Study, engine: TorchEngine, tokenizer: object, prompts: list[Prompt]) -> list[dict[str, object]]:
+def _sample(study: Study, engine: TorchEngine, tokenizer: Any, prompts: list[Prompt]) -> list[dict[str, Any]]:
     """Rows of ROLLOUTS for these prompts; each sample's random stream is named after its prompt and index."""
     wanted = [(prompt, i) for prompt in prompts for i in range(study.rollouts.samples_per_prompt)]
     seeds = [stream_seed(study.seed, "teacher", prompt.prompt_id, i) for prompt, i in wanted]
     rollouts = engine.sample([prompt.teacher_ids for prompt, _ in wanted], study.rollouts.sampling, seeds)
-    texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)  # type: ignore[attr-defined]
+    texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)
     return [
         {
             "prompt_id": prompt.prompt_id,

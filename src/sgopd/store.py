@@ -103,7 +103,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path, partitioning=None)
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{path}: not a readable table with columns {schema.names}: {error}. Delete it and run again.") from error
+        raise UserError(
+            f"{path}: not a readable table with columns {schema.names}: {error}. Delete it and run again."
+        ) from error
 
 
 def rows_to_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -162,7 +164,8 @@ def is_complete(folder: Path, fingerprint: str) -> bool:
         return False
     manifest = read_manifest(folder)
     return manifest.fingerprint == fingerprint and all(
-        (folder / name).is_file() and (folder / name).stat().st_size == entry["bytes"] for name, entry in manifest.files.items()
+        (folder / name).is_file() and (folder / name).stat().st_size == entry["bytes"]
+        for name, entry in manifest.files.items()
     )
 
 
@@ -172,9 +175,13 @@ def verify(folder: Path) -> Manifest:
     for name, entry in manifest.files.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`).")
+            raise UserError(
+                f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`)."
+            )
         if _sha256(path) != entry["sha256"]:
-            raise UserError(f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`).")
+            raise UserError(
+                f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`)."
+            )
     return manifest
 
 

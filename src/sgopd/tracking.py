@@ -88,7 +88,14 @@ class Run:
 
 @contextlib.contextmanager
 def run(
-    study: str, method: str, seed: int, *, fingerprint: str, phase: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    study: str,
+    method: str,
+    seed: int,
+    *,
+    fingerprint: str,
+    phase: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
 ) -> Iterator[Run]:
     """The MLflow run of (study, method, seed) with this fingerprint of the whole run; created if it is not there.
 
@@ -114,7 +121,9 @@ def replay() -> int:
     delivered = 0
     for path in sorted(SPOOL.glob("*.json")):
         content = json.loads(path.read_text())
-        current = Run(Identity(**content.pop("identity")), **{**content, "points": [tuple(p) for p in content["points"]]})
+        current = Run(
+            Identity(**content.pop("identity")), **{**content, "points": [tuple(p) for p in content["points"]]}
+        )
         current._remote = _Remote.find(current)
         current._remote.send(current)
         path.unlink()
@@ -156,7 +165,9 @@ class _Remote:
             with _one_at_a_time():
                 client = _client()
                 experiment = _experiment(client, current.identity.study)
-                parent, _ = _find_or_create(client, experiment, f"method:{current.identity.method}", current.identity.method, {})
+                parent, _ = _find_or_create(
+                    client, experiment, f"method:{current.identity.method}", current.identity.method, {}
+                )
                 name = f"{current.identity.method} seed {current.identity.seed}"
                 tags = {"mlflow.parentRunId": parent, **current.tags}
                 run_id, existed = _find_or_create(client, experiment, f"run:{current.identity.fingerprint}", name, tags)
@@ -165,7 +176,9 @@ class _Remote:
                     client.update_run(run_id, status="RUNNING")
             return remote
         except Exception as error:
-            logger.warning("MLflow at %s cannot be reached (%s): %s", tracking_uri(), type(error).__name__, str(error)[:200])
+            logger.warning(
+                "MLflow at %s cannot be reached (%s): %s", tracking_uri(), type(error).__name__, str(error)[:200]
+            )
             raise _Unreachable from error
 
     def send(self, current: Run) -> None:

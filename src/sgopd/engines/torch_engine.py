@@ -37,7 +37,9 @@ class TorchEngine:
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
         """Log-probs (nats, temperature 1) of the response tokens; batches hold sequences of similar length."""
         scores: list[list[float]] = [[] for _ in prompts]
-        by_length = sorted((i for i in range(len(prompts)) if responses[i]), key=lambda i: len(prompts[i]) + len(responses[i]))
+        by_length = sorted(
+            (i for i in range(len(prompts)) if responses[i]), key=lambda i: len(prompts[i]) + len(responses[i])
+        )
         for first in range(0, len(by_length), self.batch_size):
             rows = by_length[first : first + self.batch_size]
             picked = [responses[i] for i in rows]

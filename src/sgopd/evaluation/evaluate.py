@@ -39,7 +39,7 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
     start = time.perf_counter()
     weights = None if method in ("teacher", "student") else artefacts.final_model(method, seed).folder / "model"
     pair = load_pair(artefacts, weights=weights, teacher=method == "teacher", reference=False)
-    engine = pair.teacher if method == "teacher" else TorchEngine(pair.student, pair.eos_id, pair.pad_id)
+    engine = pair.teacher_engine if method == "teacher" else TorchEngine(pair.student, pair.eos_id, pair.pad_id)
     chunks = []
     for benchmark in study.prompts.benchmarks:
         prompts = read_prompts(artefacts, benchmark, pair)
@@ -51,13 +51,21 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
     clear(folder)
     write_table(folder / "evaluations.parquet", rows_to_table(rows, EVALUATIONS), EVALUATIONS)
     atomic_write_text(folder / "seconds.json", json.dumps({"evaluate": time.perf_counter() - start}) + "\n")
-    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"accuracy": _mean(rows), "rows": len(rows)})
+    finish(
+        folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"accuracy": _mean(rows), "rows": len(rows)}
+    )
     _track(study, method, seed, artefacts.final_model(method, seed).fingerprint, rows, folder)
     return folder
 
 
 def _judge(
-    study: Study, seed: int, engine: TorchEngine, tokenizer: Any, benchmark: str, prompts: list[Prompt], as_teacher: bool
+    study: Study,
+    seed: int,
+    engine: TorchEngine,
+    tokenizer: Any,
+    benchmark: str,
+    prompts: list[Prompt],
+    as_teacher: bool,
 ) -> list[dict[str, Any]]:
     settings = study.evaluation
     wanted = [(prompt, i) for prompt in prompts for i in range(settings.samples)]
@@ -85,14 +93,16 @@ def _judge(
 
 
 def _mean(rows: list[dict[str, Any]]) -> float:
-    return sum(row["reward"] for row in rows) / len(rows)
+    return float(sum(row["reward"] for row in rows) / len(rows))
 
 
 def _track(study: Study, method: str, seed: int, fingerprint: str, rows: list[dict[str, Any]], folder: Path) -> None:
     """The evaluation's means go to the same run as its training, at the last step."""
     metrics = {f"test/avg@{study.evaluation.samples}": _mean(rows), "test/truncated": float(_share(rows, "truncated"))}
     for benchmark in study.prompts.benchmarks:
-        metrics[f"test/{benchmark}/avg@{study.evaluation.samples}"] = _mean([r for r in rows if r["benchmark"] == benchmark])
+        metrics[f"test/{benchmark}/avg@{study.evaluation.samples}"] = _mean(
+            [r for r in rows if r["benchmark"] == benchmark]
+        )
     training = study.runs.get(method)
     params = flatten(training.model_dump()) if training else {}
     with tracking.run(

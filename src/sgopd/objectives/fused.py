@@ -68,14 +68,13 @@ def _statistics(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: fl
     h = hidden.to(compute_dtype(hidden)) / temperature
     peak = h.new_full(targets.shape, FAR_BELOW)
     mass, moment, chosen = (h.new_zeros(targets.shape) for _ in range(3))
-    for first, W in vocabulary_slices(weight, h):
-        logits = h @ W.T
+    for first, W, logits, spare in _logit_slices(weight, h):
         inside, column = _locate(targets, first, W.shape[0])
         chosen = torch.where(inside, logits.gather(1, column[:, None])[:, 0], chosen)
         higher = torch.maximum(peak, logits.amax(1))
         logits -= higher[:, None]
         shift, peak = peak - higher, higher
-        exponential = logits.exp()
+        exponential = torch.exp(logits, out=spare)
         moment = (moment + shift * mass) * shift.exp()
         mass = mass * shift.exp() + exponential.sum(1)
         moment += exponential.mul_(logits).sum(1)
@@ -94,9 +93,9 @@ def _gradients(ctx: Any, d_logprob: Tensor | None, d_entropy: Tensor | None) -> 
     d_hidden = torch.zeros_like(h) if ctx.needs_input_grad[0] else None
     d_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
     upstream = torch.zeros_like(logsumexp) if d_logprob is None else d_logprob
-    for first, W in vocabulary_slices(weight, h):
-        log_p = (h @ W.T).sub_(logsumexp[:, None])
-        d_logits = log_p.exp()
+    for first, W, logits, spare in _logit_slices(weight, h):
+        log_p = logits.sub_(logsumexp[:, None])
+        d_logits = torch.exp(log_p, out=spare)
         if d_entropy is None:
             d_logits.mul_(-upstream[:, None])
         else:
@@ -117,13 +116,18 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def vocabulary_slices(weight: Tensor, h: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(first row, rows of the head in h's dtype), so wide that [N, width] logits have about
-    SLICE_ELEMENTS.
+def _logit_slices(weight: Tensor, h: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """(first row, rows of the head in h's dtype [width, H], their logits [N, width], spare space of that shape).
+
+    All slices share two buffers: allocating each anew costs a tenth of the time in page faults.
     """
-    width = max(SLICE_ELEMENTS // max(h.shape[0], 1), NARROWEST_SLICE)
-    for first in range(0, weight.shape[0], width):
-        yield first, weight[first : first + width].to(h.dtype)
+    N, V = h.shape[0], weight.shape[0]
+    width = min(max(SLICE_ELEMENTS // max(N, 1), NARROWEST_SLICE), V)
+    buffers = h.new_empty(2, N * width)
+    for first in range(0, V, width):
+        W = weight[first : first + width].to(h.dtype)
+        logits, spare = (buffer[: N * W.shape[0]].view(N, W.shape[0]) for buffer in buffers)
+        yield first, W, torch.mm(h, W.T, out=logits), spare
 
 
 def check_head(hidden: Tensor, head_weight: Tensor, temperature: float) -> None:

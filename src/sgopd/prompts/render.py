@@ -32,7 +32,9 @@ def read_prompts(artefacts: Artefacts, split: str, pair: Pair) -> list[Prompt]:
     path = artefacts.prompts.folder / f"{split}.parquet"
     rows: Sequence[dict[str, object]] = read_table(path, PROMPTS).to_pylist()
     if not rows:
-        raise UserError(f"{path}: no problem is left. Relax prompts.min_difficulty or prompts.max_prompt_tokens, or add data.")
+        raise UserError(
+            f"{path}: no problem is left. Relax prompts.min_difficulty or prompts.max_prompt_tokens, or add data."
+        )
     return [
         Prompt(
             prompt_id=str(row["prompt_id"]),

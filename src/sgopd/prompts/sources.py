@@ -41,9 +41,13 @@ class HubSource(_Source):
 
     kind: Literal["hub"]
     name: str = Field(min_length=1, description="Name on the hub, e.g. zwhe99/DeepMath-103K.")
-    revision: str = Field("main", min_length=1, description="Commit, tag or branch; pin a commit for a reproducible study.")
+    revision: str = Field(
+        "main", min_length=1, description="Commit, tag or branch; pin a commit for a reproducible study."
+    )
     config: str | None = Field(None, description="Configuration (subset) of the data set.")
-    split: str = Field("train", description="Split on the hub, as its authors named it; slices such as train[:1%] work.")
+    split: str = Field(
+        "train", description="Split on the hub, as its authors named it; slices such as train[:1%] work."
+    )
     columns: Columns = Field(Columns(), description="Which column holds what.")
 
 
@@ -102,12 +106,14 @@ def _hub_rows(source: HubSource) -> Iterable[Mapping[str, Any]]:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise UserError(f"hub source {source.name}: the package `datasets` is not installed; run `pip install datasets`") from error
+        raise UserError(
+            f"hub source {source.name}: the package `datasets` is not installed; run `pip install datasets`"
+        ) from error
     try:
         rows: Iterable[Mapping[str, Any]] = load_dataset(
             source.name, source.config, split=source.split, revision=source.revision
         )
-    except Exception as error:  # noqa: BLE001 - the hub client raises dozens of types
+    except Exception as error:
         raise UserError(
             f"hub source {source.name} (revision {source.revision}, config {source.config}, split {source.split}) cannot be "
             f"loaded: {type(error).__name__}: {error}. Check the names and the network, or use a local copy with `kind: file`."
@@ -166,7 +172,9 @@ def _reach(row: Mapping[str, Any], column: str, where: str, number: int) -> Any:
         elif isinstance(value, Sequence) and not isinstance(value, str) and key.isdigit() and int(key) < len(value):
             value = value[int(key)]
         else:
-            raise UserError(f"{where}, row {number}: no column {column!r}; it has {', '.join(row)}. Set it under `columns`.")
+            raise UserError(
+                f"{where}, row {number}: no column {column!r}; it has {', '.join(row)}. Set it under `columns`."
+            )
     return value
 
 

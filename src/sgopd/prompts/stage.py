@@ -40,7 +40,9 @@ def prepare(study: Study, out: Path | None = None) -> Path:
     for name, rows in splits.items():
         write_table(folder / f"{name}.parquet", rows_to_table(rows, PROMPTS), PROMPTS)
     atomic_write_text(folder / "summary.md", _summary(loaded, splits))
-    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={n: len(rows) for n, rows in splits.items()})
+    finish(
+        folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={n: len(rows) for n, rows in splits.items()}
+    )
     return folder
 
 
@@ -48,7 +50,9 @@ def _load(study: Study, split: Split, source: SyntheticSource, name: str | None 
     try:
         chains = problems(study.seed, split, source.count, source.operations)
     except ValueError as error:
-        raise UserError(f"prompts.{name or split}: {error}. Ask for fewer problems or a wider range of operations.") from error
+        raise UserError(
+            f"prompts.{name or split}: {error}. Ask for fewer problems or a wider range of operations."
+        ) from error
     return [
         {
             "prompt_id": f"{name or split}-{chain.expression}",
@@ -95,5 +99,7 @@ def _summary(loaded: dict[str, int], splits: dict[str, Rows]) -> str:
     for name, rows in splits.items():
         flawed = sum(row["category"] == "flawed" for row in rows)
         example = rows[0]
-        lines.append(f"| {name} | {loaded[name]} | {len(rows)} | {flawed} | {example['problem']} | {example['answer']} |")
+        lines.append(
+            f"| {name} | {loaded[name]} | {len(rows)} | {flawed} | {example['problem']} | {example['answer']} |"
+        )
     return "\n".join(lines) + "\n"

@@ -25,7 +25,9 @@ class Progress:
 def save_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
     """Write AdamW's moments and step counts as named tensors ``<parameter index>.<name>``."""
     state = optimiser.state_dict()["state"]
-    save_file({f"{i}.{name}": value.contiguous() for i, values in state.items() for name, value in values.items()}, path)
+    save_file(
+        {f"{i}.{name}": value.contiguous() for i, values in state.items() for name, value in values.items()}, path
+    )
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:

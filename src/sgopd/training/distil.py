@@ -36,8 +36,8 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     checkpoints = Checkpoints(artefact.partial)
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
     with tracking.run(
-        study.name, tracking.method_name(method, study.point), seed, fingerprint=artefacts.final_model(method, seed).fingerprint, phase=f"phase{phase}",
-        params=flatten(study.runs[method].model_dump()), tags={"point": study.point},
+        study.name, tracking.method_name(method, study.point), seed, phase=f"phase{phase}",
+        fingerprint=artefacts.final_model(method, seed).fingerprint, params=flatten(study.runs[method].model_dump()), tags={"point": study.point},
     ) as run:  # fmt: skip
         _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
         _write(folder, artefact, learner, progress)
@@ -84,9 +84,16 @@ def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoi
 
 
 def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:
-    progress.metrics += [{"step": step, "phase": phase, "name": name, "value": value} for name, value in metrics.items()]
+    progress.metrics += [
+        {"step": step, "phase": phase, "name": name, "value": value} for name, value in metrics.items()
+    ]
     run.log(step, metrics)
-    shown = {"reward": "reward", "validation/accuracy": "accuracy", "loss/imitation": "nll", "gate/agreement": "agreement"}
+    shown = {
+        "reward": "reward",
+        "validation/accuracy": "accuracy",
+        "loss/imitation": "nll",
+        "gate/agreement": "agreement",
+    }
     reporter.report(**{shown[name]: value for name, value in metrics.items() if name in shown})
 
 

@@ -48,7 +48,11 @@ class Learner:
         self.verifier = VerifierOptions(**artefacts.study.verifier.model_dump())
         settings = training.optimiser
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=False
+            self.model.parameters(),
+            lr=settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=False,
         )
         self.seconds: dict[str, float] = defaultdict(float)
         self.last: tuple[Batch, objectives.Advantage] | None = None
@@ -58,7 +62,7 @@ class Learner:
         if self.training.objective.rule == "sft":
             return self._imitate(step)
         batch = self.score(*self.rollouts(step))
-        advantage = self.advantage(batch)
+        advantage = self.advantage(step, batch)
         self.last = batch, advantage
         return self._batch_metrics(batch, advantage) | self._update(step, batch, advantage)
 
@@ -82,7 +86,7 @@ class Learner:
             texts = self.pair.tokenizer.batch_decode(responses, skip_special_tokens=True)
             verdicts = verify([prompt.answer for prompt in prompts], texts, truncated, self.verifier)
         with self._timed("score"):
-            logp_t = pad(self.pair.teacher.score([prompt.teacher_ids for prompt in prompts], responses))
+            logp_t = pad(self.pair.teacher_engine.score([prompt.teacher_ids for prompt in prompts], responses))
             reference = self.pair.reference
             logp_ref = pad(reference.score([prompt.token_ids for prompt in prompts], responses)) if reference else None
         return Batch(
@@ -91,12 +95,15 @@ class Learner:
             logp_s=pad([rollout.logprobs for rollout in rollouts]), logp_t=logp_t, logp_ref=logp_ref,
         )  # fmt: skip
 
-    def advantage(self, batch: Batch) -> objectives.Advantage:
+    def advantage(self, step: int, batch: Batch) -> objectives.Advantage:
         """Token advantages [B, T] of the method's rule, weighted per prompt if the method says so."""
         objective = self.training.objective
+        options = dict(objective.options)
+        if hasattr(objectives.options_for(objective.rule, **options), "seed"):  # a control that draws at random: anew each step
+            options["seed"] = stream_seed(self.seed, "rule", step)
         return objectives.advantage(
             objective.rule, logp_s=batch.logp_s, logp_t=batch.logp_t, logp_ref=batch.logp_ref, reward=batch.reward,
-            group_id=batch.group_id, mask=batch.mask, truncated=batch.truncated, **objective.options,
+            group_id=batch.group_id, mask=batch.mask, truncated=batch.truncated, **options,
         )  # fmt: skip
 
     def _update(self, step: int, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
@@ -115,7 +122,9 @@ class Learner:
                 if gamma > 0:
                     samples = self._imitable_of(batch, rows)
                     parts |= self._imitation(samples, gamma)
-                parts["grad_norm"] = clipped_step(self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm)
+                parts["grad_norm"] = clipped_step(
+                    self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
+                )
                 for name, value in parts.items():
                     metrics[name] += value if name.startswith("tokens/") else value / updates
         return {**metrics, "gamma": gamma}
@@ -136,7 +145,9 @@ class Learner:
         picked = [pool[i] for i in order(self.seed, len(pool), step * size, size)]
         with self._timed("update"):
             metrics = self._imitation(picked, weight=1.0)
-            metrics["grad_norm"] = clipped_step(self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm)
+            metrics["grad_norm"] = clipped_step(
+                self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
+            )
         return metrics
 
     def _lr(self, step: int) -> float:

@@ -52,6 +52,8 @@ def _first_look(gold: str, response: str, truncated: bool, options: VerifierOpti
     if answer is None:
         return Verdict("no_answer", "", extraction.reason)
     wanted = gold_answer(gold)
+    if extraction.percent and ("%" in wanted or "percent" in wanted):
+        answer += r"\%"
     decision = decide(wanted, answer, options.decimal_places)
     if decision is None or decision.equal is None:
         return Task(wanted, answer, options.decimal_places)
@@ -66,7 +68,9 @@ def _compare(tasks: Sequence[Task], options: VerifierOptions) -> dict[Task, Outc
         outcomes = cache.get(tasks)
         rest = [task for task in tasks if task not in outcomes]
         if rest:
-            fresh = dict(zip(rest, pool_for(options.workers, options.timeout_s, options.memory_mb).run(rest), strict=True))
+            fresh = dict(
+                zip(rest, pool_for(options.workers, options.timeout_s, options.memory_mb).run(rest), strict=True)
+            )
             cache.put(fresh)
             outcomes |= fresh
     return outcomes

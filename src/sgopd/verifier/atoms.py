@@ -8,7 +8,18 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sgopd.verifier.nodes import (
-    ACCENTS, CONSTANTS, DOTS, FUNCTIONS, GREEK, IGNORED, NUMBER_SETS, SET_OPERATIONS, Node, TooLargeError, UnreadableError, num,
+    ACCENTS,
+    CONSTANTS,
+    DOTS,
+    FUNCTIONS,
+    GREEK,
+    IGNORED,
+    NUMBER_SETS,
+    SET_OPERATIONS,
+    Node,
+    TooLargeError,
+    UnreadableError,
+    num,
 )  # fmt: skip
 from sgopd.verifier.normalise import MAX_DIGITS, Number
 
@@ -19,7 +30,12 @@ CLOSING = {"(": (")", "]"), "[": (")", "]"), r"\{": (r"\}",), "langle": ("rangle
 OPENING_COMMANDS = frozenset(
     "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline pmod infty R mod".split()
 )
-BRACKETED = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil"), "lvert": ("rvert", "abs"), "lVert": ("rVert", "abs")}
+BRACKETED = {
+    "lfloor": ("rfloor", "floor"),
+    "lceil": ("rceil", "ceil"),
+    "lvert": ("rvert", "abs"),
+    "lVert": ("rVert", "abs"),
+}
 MATRICES = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix",
             "vmatrix": "det", "array": "matrix"}  # fmt: skip
 
@@ -30,7 +46,7 @@ def begins_factor(reader: "Reader") -> bool:
     if token.kind in ("num", "letter"):
         return True
     if token.kind == "mark":
-        return token.value in ("(", "[", "{") or (token.value == "|" and not getattr(reader, "inside_bars", False))
+        return token.value in ("(", "[", "{") or (token.value == "|" and not reader.inside_bars)
     known = (OPENING_COMMANDS, FUNCTIONS, GREEK, CONSTANTS, ACCENTS, IGNORED)
     return token.kind == "command" and any(token.value in group for group in known)
 
@@ -137,7 +153,11 @@ def _mixed(reader: "Reader", whole: int) -> Node | None:
 def _read_based(reader: "Reader", digits: str) -> Node:
     """``204_5``: a numeral in base 5, never the number 204."""
     base = _subscript(reader).strip("()")
-    return Node("num", number=_literal(digits)) if base == "10" else Node("based", name=f"{digits.lstrip('0') or '0'}_{base}")
+    return (
+        Node("num", number=_literal(digits))
+        if base == "10"
+        else Node("based", name=f"{digits.lstrip('0') or '0'}_{base}")
+    )
 
 
 def _subscript(reader: "Reader") -> str:
@@ -174,6 +194,8 @@ def _read_bracket(reader: "Reader") -> Node:
     opening = reader.take().value
     if opening == "{":
         node = reader.read_list()
+        if reader.accept("choose"):
+            node = Node("binom", (node, reader.read_list()))
         reader.expect("}")
         return node
     if opening == "|":
@@ -183,9 +205,9 @@ def _read_bracket(reader: "Reader") -> Node:
     if reader.token.value in CLOSING[opening]:
         reader.take()
         return Node("const", name="empty") if opening == r"\{" else Node("seq", name=opening)
-    bars, reader.inside_bars = getattr(reader, "inside_bars", False), False  # type: ignore[attr-defined]
+    bars, reader.inside_bars = reader.inside_bars, False
     inner = reader.read_list()
-    reader.inside_bars = bars  # type: ignore[attr-defined]
+    reader.inside_bars = bars
     closing = reader.take().value
     if closing not in CLOSING[opening]:
         raise UnreadableError(f"{opening!r} is never closed")
@@ -198,11 +220,11 @@ def _read_bracket(reader: "Reader") -> Node:
 
 
 def _read_bars(reader: "Reader") -> Node:
-    if getattr(reader, "inside_bars", False):
+    if reader.inside_bars:
         raise UnreadableError("bars inside bars")
-    reader.inside_bars = True  # type: ignore[attr-defined]
+    reader.inside_bars = True
     inner = reader.read_sum()
-    reader.inside_bars = False  # type: ignore[attr-defined]
+    reader.inside_bars = False
     reader.expect("|")
     return Node("abs", (inner,))
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 MAX_BOXES = 32
 COMMAND = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t\n]*")
 BARE = re.compile(r"[A-Za-z0-9.+\-/]+")
-WORDS_BETWEEN = re.compile(r"(?:and|or|for|part|parts|case|the|respectively|is|are|value|values|of|with|when|in|to)\b", re.I)
+WORDS_BETWEEN = re.compile(
+    r"(?:and|or|for|part|parts|case|the|respectively|is|are|value|values|of|with|when|in|to)\b", re.I
+)
 NAME_BETWEEN = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]+\}?)?\s*=")
 NOISE_BETWEEN = re.compile(
     r"\\[()\[\],;:! ]|\\(?:quad|qquad|text|textrm|mathrm|left|right|cup|land|lor)(?![A-Za-z])|[$\s,;:.&{}()~\-*]|\\\\"
@@ -32,7 +34,9 @@ def find_boxes(text: str) -> list[Box]:
         start, inside = match.start(), match.end()
         if inside < len(text) and text[inside] == "{":
             end = closing.get(inside)
-            boxes.append(Box(None if end is None else text[inside + 1 : end], start, inside if end is None else end + 1))
+            boxes.append(
+                Box(None if end is None else text[inside + 1 : end], start, inside if end is None else end + 1)
+            )
             position = inside + 1 if end is None else end + 1
         else:
             bare = BARE.match(text, inside)

@@ -26,10 +26,10 @@ def decide(gold: str, answer: str, decimal_places: int | None = None) -> Decisio
     """Decide what needs no algebra. ``gold`` and ``answer`` are answers, not responses."""
     if len(gold) > MAX_ANSWER or len(answer) > MAX_ANSWER:
         return Decision(_same_long_text(gold, answer), "compared as text: too long to be read")
-    plain_gold, plain_answer = squeeze(clean(gold)), squeeze(clean(answer))
+    plain_gold, plain_answer = clean(gold), clean(answer)
     if not plain_answer:
         return Decision(False, "the answer is empty")
-    if plain_gold == plain_answer and r"\unreadable" not in plain_answer:
+    if squeeze(plain_gold) == squeeze(plain_answer) and r"\unreadable" not in plain_answer:
         return Decision(True, "same text")
     gold_number, answer_number = read_number(plain_gold), read_number(plain_answer)
     if gold_number and answer_number:
@@ -44,7 +44,8 @@ def decide(gold: str, answer: str, decimal_places: int | None = None) -> Decisio
 def gold_answer(gold: str) -> str:
     """The answer in a gold that is a whole solution or sentence; other golds as they are."""
     if r"\boxed" in gold or r"\fbox" in gold:
-        return extract(gold, "boxed").answer or gold
+        found = extract(gold, "boxed")
+        return gold if found.answer is None else found.answer + r"\%" * found.percent
     if _PROSE.search(gold):
         return extract(gold, "guess").answer or gold
     return gold

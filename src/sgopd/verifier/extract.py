@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 
 from sgopd.verifier.boxes import Box, final_group, find_boxes
+from sgopd.verifier.stated import announced_after_box, guess, stated
 from sgopd.verifier.types import Extract
 
 MAX_RESPONSE = 1_000_000  # characters; of a longer response only the end is read
-SHORT = 400  # characters in which an answer stated without a box must fit
 
 TURN_END = re.compile(r"(?:<\|(?:im_end|im_start|endoftext|eot_id|end_of_text)\|>|</s>|<eos>|<end_of_turn>)(?!\s*\})")
+PERCENT = re.compile(r"[\s$]*(?:\\?%|\\text\{\s*percent|percent\b)")
 THOUGHT_END = re.compile(r"</think(?:ing)?>|<\|end_of_thought\|>")
 THOUGHT_START = re.compile(r"<think(?:ing)?>|<\|begin_of_thought\|>")
 
@@ -23,6 +24,7 @@ class Extraction:
 
     answer: str | None
     reason: str
+    percent: bool = False  # a percent sign stands right behind the box
 
 
 def extract(response: str, how: Extract) -> Extraction:
@@ -31,12 +33,11 @@ def extract(response: str, how: Extract) -> Extraction:
     if unfinished:
         return Extraction(None, "the reasoning is never closed")
     boxes = find_boxes(text)
-    if boxes:
-        return _from_boxes(text, boxes)
     if how == "boxed":
-        return Extraction(None, "no \\boxed{}")
-    from sgopd.verifier.stated import guess, stated
-
+        return _from_boxes(text, boxes) if boxes else Extraction(None, "no \\boxed{}")
+    if boxes:
+        later = announced_after_box(text[boxes[-1].end :])
+        return _from_boxes(text, boxes) if later is None else Extraction(later, "stated after the last box")
     found = stated(text)
     if found is None and how == "guess":
         found = guess(text)
@@ -66,10 +67,11 @@ def _from_boxes(text: str, boxes: list[Box]) -> Extraction:
     for box in final_group(text, boxes):
         if box.content is None:
             return Extraction(None, "a \\boxed{} of the final answer is never closed")
-        content = box.content.strip()
-        if content and content not in contents:
+        content = box.content.strip(" \t")
+        if content.strip() and content not in contents:
             contents.append(content)
     if not contents:
         return Extraction(None, "the last \\boxed{} is empty")
     reason = "last box" if len(contents) == 1 else f"{len(contents)} boxes of the final answer"
-    return Extraction(", ".join(contents), reason)
+    percent = len(contents) == 1 and PERCENT.match(text, boxes[-1].end) is not None
+    return Extraction(", ".join(contents), reason, percent)

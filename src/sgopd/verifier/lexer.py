@@ -7,7 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from sgopd.verifier.nodes import BARE_UNITS, CONSTANTS, FUNCTIONS, TEXT_COMMANDS, UNIT_LETTERS, TooLargeError, UnreadableError
+from sgopd.verifier.nodes import (
+    BARE_UNITS,
+    CONSTANTS,
+    FUNCTIONS,
+    TEXT_COMMANDS,
+    UNIT_LETTERS,
+    TooLargeError,
+    UnreadableError,
+)
 
 MAX_TOKENS = 3_000
 MAX_DEPTH = 40
@@ -23,18 +31,31 @@ class Token:
 
 
 _LEX = re.compile(
-    r"(?P<space>\s+)|(?P<num>\d+(?:\.\d+)?(?:[eE][+-]?\d+(?![\w.]))?|\.\d+)|\\(?P<command>[A-Za-z]+\*?)|(?P<escaped>\\.)|(?P<word>[A-Za-z]+)"
+    r"(?P<space>\s+)|(?P<num>\d+\.(?=\s*\\overline)|\d+(?:\.\d+)?(?:[eE][+-]?\d+(?![\w.]))?|\.\d+)|\\(?P<command>[A-Za-z]+\*?)|(?P<escaped>\\.)|(?P<word>[A-Za-z]+)"
     r"|(?P<mark><=|>=|!=|<|>|.)",
     re.DOTALL,
 )
-_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?![\d]|,\d)")
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+)(?![\d]|,\d)")
 _FUNCTION_PREFIX = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([A-Za-z])")
+_UNIT_TEXT = re.compile(r"[A-Za-z]{1,8}(?:\^?-?\d)?(?:[\s/*.^-]+[A-Za-z]{1,8}(?:\^?-?\d)?)*")
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_ESCAPED = {r"\{": r"\{", r"\}": r"\}", r"\|": "|", r"\%": "%", r"\\": r"\\", r"\_": "_", r"\&": "&", r"\ ": " ", r"\#": "#"}
+_ESCAPED = {
+    r"\{": r"\{",
+    r"\}": r"\}",
+    r"\|": "|",
+    r"\%": "%",
+    r"\\": r"\\",
+    r"\_": "_",
+    r"\&": "&",
+    r"\ ": " ",
+    r"\#": "#",
+}
 
 
 def tokenize(text: str, group_digits: bool) -> list[Token]:
     """Tokens of ``text``. ``group_digits``: outside brackets, ``1,234`` is a number and not a list of two."""
+    if not text.isascii():
+        raise UnreadableError("characters that are no mathematics")
     if group_digits:
         text = _group(text)
     tokens: list[Token] = []
@@ -95,13 +116,22 @@ def _lex_text(text: str, position: int, tokens: list[Token]) -> int:
     content, end = _group_content(text, position)
     plain = content.replace("{", " ").replace("}", " ").strip()
     after_value = bool(tokens) and (tokens[-1].kind in ("num", "letter") or tokens[-1].value in (")", "}", "]"))
-    if _WORD.search(re.sub(r"\\[A-Za-z]+", " ", plain)) and not plain.isupper() and plain not in FUNCTIONS:
-        tokens.append(Token("text", plain))
-    elif after_value and plain in UNIT_LETTERS:
+    if (
+        _WORD.search(re.sub(r"\\[A-Za-z]+", " ", plain))
+        and not plain.isupper()
+        and plain not in FUNCTIONS
+        and plain not in CONSTANTS
+    ) or (after_value and _is_unit(plain)):
         tokens.append(Token("text", plain))
     elif plain:
         _lex(plain, tokens)
     return end
+
+
+def _is_unit(plain: str) -> bool:
+    """``m``, ``m/s``, ``kg m^2``: each name a known letter or a word of two."""
+    parts = re.findall(r"[A-Za-z]+", plain)
+    return bool(_UNIT_TEXT.fullmatch(plain)) and all(len(p) > 1 or p in UNIT_LETTERS for p in parts)
 
 
 def _group_content(text: str, position: int) -> tuple[str, int]:
@@ -137,6 +167,8 @@ def _lex_word(word: str, space: bool, tokens: list[Token]) -> None:
 def _check_depth(tokens: list[Token]) -> None:
     depth = 0
     for token in tokens:
-        depth += (token.value in ("(", "[", "{", r"\{", "lfloor", "lceil")) - (token.value in (")", "]", "}", r"\}", "rfloor", "rceil"))
+        depth += (token.value in ("(", "[", "{", r"\{", "lfloor", "lceil")) - (
+            token.value in (")", "]", "}", r"\}", "rfloor", "rceil")
+        )
         if depth > MAX_DEPTH:
             raise TooLargeError("nested too deeply")

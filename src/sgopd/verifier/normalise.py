@@ -17,15 +17,19 @@ _UNICODE = {
     "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "Ø": r"\emptyset ",
     "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}",
     "ℂ": r"\mathbb{C}", "±": r"\pm ", "∓": r"\mp ", "∣": "|", "…": r"\ldots ", "⋯": r"\ldots ", "∖": r"\setminus ", "⌊": r"\lfloor ",
-    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'", "‘": "'", "“": '"',
-    "”": '"', "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "", "£": "", "∛": r"\sqrt[3]",
+    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'", "‘": "'", "“": "",
+    "”": "", "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "", "£": "", "∛": r"\sqrt[3]",
 }  # fmt: skip
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho _ sigma tau upsilon phi chi psi omega"
 _UNICODE |= {chr(0x3B1 + i): f"\\{name} " for i, name in enumerate(_GREEK.split()) if name not in ("_", "omicron")}
-_UNICODE |= {letter: f"\\{name} " for letter, name in zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), strict=True)}
+_UNICODE |= {
+    letter: f"\\{name} "
+    for letter, name in zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), strict=True)
+}
 _SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
-_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\x00]")
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
+_CONTROL = re.compile("[\x00-\x06\x0e-\x1f\x7f]")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # text that is shown in another order than it is stored
 _TRANSLATE = str.maketrans(_UNICODE)
 
@@ -34,22 +38,31 @@ _ESCAPED = (  # a LaTeX command whose backslash was read as an escape ("\frac" -
     ("\x0c", r"\f"), ("\x08", r"\b"), ("\x0b", r"\v"), ("\x07", r"\a"), ("\ttext", r"\text"), ("\ttimes", r"\times"),
     ("\times", r"\times"), ("\theta", r"\theta"), ("\tfrac", r"\tfrac"), ("\text", r"\text"), ("\right", r"\right"),
 )  # fmt: skip
-_SPACING = re.compile(r"\\(?:quad|qquad|displaystyle|textstyle|scriptstyle|limits|nolimits|phantom\{[^{}]*\}|hspace\*?\{[^{}]*\})(?![A-Za-z])|\\[,;:> ]|~")
+_SPACING = re.compile(
+    r"\\(?:quad|qquad|displaystyle|textstyle|scriptstyle|limits|nolimits|phantom\{[^{}]*\}|hspace\*?\{[^{}]*\})(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"
+)
 _GLUED_QUAD = re.compile(r"\\(q?quad)(?=[A-Za-z])")
-_SIZES = re.compile(r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|bigg|Bigg|big|Big|middle)(?![A-Za-z])\.?")
-_FONTS = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathscr|vec|overrightarrow|boxed|fbox|operatorname\*?|bold|it|bf|rm)(?![A-Za-z])")
-_MATH_SHIFT = re.compile(r"\$|\\[()\[\]]")
+_SIZES = re.compile(
+    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|bigg|Bigg|big|Big|middle)(?![A-Za-z])\.?"
+)
+_FONTS = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathscr|vec|overrightarrow|boxed|fbox|bold|it|bf|rm)(?![A-Za-z])"
+)
+_OPERATOR = re.compile(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}")
+_MATH_SHIFT = re.compile(r"\$|(?<!\\)\\[()\[\]]")
 _FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_THOUSANDS_TEX = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}(?!\d))")
+_THOUSANDS_TEX = re.compile(r"(?<=\d)(?: ?\{,\s*\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}(?!\d))")
 _DECIMAL_TEX = re.compile(r"(?<=\d)\{,\}(?=\d)")
-_COMMENT = re.compile(r"(?<!\\)%[^\n]*\n")
+_COMMENT = re.compile(r"(?<!\\)%[^\S\n]*[^\s][^\n]*\n")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _SCRIPT = re.compile("[" + "".join(_SUPERSCRIPT) + "]+|[" + "".join(_SUBSCRIPT) + "]+")
-_DANGLING = ".,;:!?"
+_DANGLING = ".,;:"
 
-_INTEGER_GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d+)?")
+_INTEGER_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d+)?")
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)")
-_FRACTION = re.compile(r"([+-]?)\s*(?:\\frac\s*\{\s*([+-]?\d+)\s*\}\s*\{\s*([+-]?\d+)\s*\}|(\d+)\s*/\s*(\d+)|\\frac(\d)(\d))")
+_FRACTION = re.compile(
+    r"([+-]?)\s*(?:\\frac\s*\{\s*([+-]?\d+)\s*\}\s*\{\s*([+-]?\d+)\s*\}|(\d+)\s*/\s*(\d+)|\\frac(\d)(\d))"
+)
 _DECIMAL_COMMA = re.compile(r"([+-]?(?:0|\d{4,})),(\d+)")
 
 
@@ -60,10 +73,11 @@ def clean(text: str) -> str:
     text = _COMMENT.sub(" ", text)
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
-    text = _THOUSANDS_TEX.sub("", text.replace(r"\$", ""))
+    text = _THOUSANDS_TEX.sub("", text.replace(r"\$", "").replace('"', ""))
     text = _DECIMAL_TEX.sub(".", text)
     text = _GLUED_QUAD.sub(r"\\\1 ", text).replace(r"\!", "")
     text = _SIZES.sub("", _SPACING.sub(" ", text))
+    text = _OPERATOR.sub(r"\\\1 ", text)
     text = _FRAC.sub(r"\\frac", _FONTS.sub("", text))
     text = re.sub(r"\s+", " ", _MATH_SHIFT.sub(" ", text)).strip()
     while text and text[-1] in _DANGLING and not text.endswith("\\"):
@@ -74,7 +88,7 @@ def clean(text: str) -> str:
 def _repair(text: str) -> str:
     for broken, meant in _ESCAPED:
         text = text.replace(broken, meant)
-    return text
+    return _CONTROL.sub("", text)
 
 
 def _plain_unicode(text: str) -> str:

@@ -19,7 +19,9 @@ def numbers_agree(gold: Number, answer: Number, decimal_places: int | None = Non
     if decimal_places is not None and (gold.places or answer.places):
         return difference <= Fraction(1, 2 * 10**decimal_places)
     if gold.places and gold.digits >= GOLD_DIGITS and (answer.places == 0 or answer.places > gold.places):
-        return answer.value.denominator > 1 and difference < Fraction(1, 10**gold.places) and rounds_to(answer.value, gold)
+        return (
+            answer.value.denominator > 1 and difference < Fraction(1, 10**gold.places) and rounds_to(answer.value, gold)
+        )
     if answer.places and answer.digits >= ANSWER_DIGITS and gold.value.denominator > 1 and not gold.places:
         return rounds_to(gold.value, answer)
     return False

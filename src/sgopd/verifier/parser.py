@@ -32,6 +32,7 @@ class Reader:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
+        self.inside_bars = False  # so that the next bar closes
 
     @property
     def token(self) -> Token:
@@ -167,7 +168,9 @@ class Reader:
             words.strip(",") not in CONNECTIVES
             and words not in TRAILING_WORDS
             and len(words.split()) <= 6
-            and not any(w in f" {words} " for w in (" not ", " or ", " and ", " wrong", " incorrect", " is ", " if ", " where "))
+            and not any(
+                w in f" {words} " for w in (" not ", " or ", " and ", " wrong", " incorrect", " is ", " if ", " where ")
+            )
             and left.op not in ("text", "list", "rel")
         )
 

@@ -43,7 +43,7 @@ class _Worker:
         paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "sgopd.verifier.worker", str(timeout_s), str(memory_mb)]
-        self.process = subprocess.Popen(  # noqa: S603 - our own module, fixed arguments
+        self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
         )
         self.timeout_s = timeout_s
@@ -181,8 +181,7 @@ class _Run:
             elif "loaded" in message:
                 worker.deadline = time.monotonic() + worker.timeout_s
             elif worker.task is not None:
-                seconds = time.monotonic() - worker.started
-                self.done[worker.task] = Outcome("decided", message["equal"], message["reason"], seconds)
+                self.done[worker.task] = _outcome(message, time.monotonic() - worker.started)
                 self._next(worker)
 
     def _replace(self, worker: _Worker, kind: Literal["timeout", "error"], reason: str) -> None:
@@ -196,6 +195,12 @@ class _Run:
                 raise RuntimeError("verifier workers do not start; try `python -m sgopd.verifier.worker 4 1024`")
         if self.open:
             self._start()
+
+
+def _outcome(message: dict[str, Any], seconds: float) -> Outcome:
+    if "failed" in message:
+        return Outcome("error", None, message["failed"], seconds)
+    return Outcome("decided", message["equal"], message["reason"], seconds)
 
 
 _pools: dict[tuple[int, int, float, int], Pool] = {}

@@ -28,12 +28,16 @@ def main() -> None:
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_REAL, timeout_s + GRACE)
         task = json.loads(line)
+        message: dict[str, object]
         try:
             decision = _compare(task, results)
+            message = {"equal": decision.equal, "reason": decision.reason}
         except MemoryError:
             os._exit(1)
+        except Exception as error:
+            message = {"failed": f"{type(error).__name__}: {error}"}
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _answer(results, {"equal": decision.equal, "reason": decision.reason})
+        _answer(results, message)
 
 
 def _compare(task: dict[str, str], results: TextIO) -> Decision:

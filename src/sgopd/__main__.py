@@ -1,0 +1,5 @@
+"""``python -m sgopd`` is ``sgopd``."""
+
+from sgopd.cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The comparison and report stages: from finished runs to tables, figures and one page.
+
+In: evaluations and metrics of all runs of a study. Out: tables/, figures/, report.html below the study's results.
+"""
+
+import json
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sgopd import tracking
+from sgopd.artefacts import Artefacts
+from sgopd.config import Study, differing_keys
+from sgopd.evaluation.comparison import compare as compare_methods
+from sgopd.evaluation.metrics import per_problem
+from sgopd.reporting import collect, figures, tables
+from sgopd.reporting.report import ReportInputs, write_report
+from sgopd.store import atomic_path, atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+
+def compare(study: Study, out: Path | None = None) -> Path:
+    """Write the tables of a finished study; returns their folder."""
+    artefacts = Artefacts(study)
+    folder = out or artefacts.comparison.folder
+    problems = per_problem(collect.samples(artefacts), study.evaluation.pass_k)
+    numbers = _numbers(artefacts, problems)
+    main = tables.main_table(numbers, metric_names(study), study.baseline)
+    _write_csv(folder / "main.csv", numbers)
+    atomic_write_text(folder / "main.tex", tables.latex(main))
+    _write_csv(folder / "benchmarks.csv", _by_benchmark(study, problems))
+    atomic_write_text(
+        folder / "benchmarks.md",
+        tables.markdown(tables.benchmark_table(_by_benchmark(study, problems), metric_names(study)[0])),
+    )
+    _write_csv(folder / "problems.csv", problems)
+    atomic_write_text(folder / "settings.md", tables.markdown(tables.settings_table(differing_keys(study))))
+    cost = collect.cost(artefacts)
+    _write_csv(folder / "cost.csv", cost)
+    atomic_write_text(folder / "cost.md", tables.markdown(tables.cost_table(cost)))
+    atomic_write_text(folder / "metrics.json", json.dumps(_for_dvc(numbers, metric_names(study)), indent=1) + "\n")
+    atomic_write_text(folder / "main.md", tables.markdown(main))
+    return folder
+
+
+def metric_names(study: Study) -> list[str]:
+    """avg@n and each pass@k, in the order of the tables."""
+    return [f"avg@{study.evaluation.samples}", *(f"pass@{k}" for k in study.evaluation.pass_k)]
+
+
+def _numbers(artefacts: Artefacts, problems: pd.DataFrame) -> pd.DataFrame:
+    """One row per method with every number of the main table, methods first and references last."""
+    study = artefacts.study
+    settings = study.evaluation
+    means = problems.groupby("method", sort=False)
+    numbers = pd.DataFrame(index=[*study.methods, "teacher", "student"])
+    for metric in metric_names(study):
+        column = "avg" if metric.startswith("avg") else metric
+        found = compare_methods(
+            problems,
+            column,
+            study.baseline,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+            seed=study.seed,
+        ).set_index("method")
+        numbers["seeds"] = found["seeds"]
+        numbers[metric] = found["value"]
+        for name in ("low", "high", "diff", "diff_low", "diff_high", "p", "p_holm"):
+            numbers[f"{metric}_{name}"] = found[name]
+    for category in sorted(problems["category"].unique()):
+        numbers[f"avg:{category}"] = problems[problems["category"] == category].groupby("method")["avg"].mean()
+    numbers["truncated"], numbers["n_tokens"] = means["truncated"].mean(), means["n_tokens"].mean()
+    numbers["problems"], numbers["samples"] = means["prompt_id"].nunique(), settings.samples
+    budget = collect.metrics(artefacts).query("name in ('tokens/student', 'tokens/teacher')")
+    per_run = budget.pivot_table(index="method", columns="name", values="value", aggfunc="sum") / len(study.seeds)
+    for kind in ("student", "teacher"):
+        numbers[f"{kind}_tokens"] = per_run.get(f"tokens/{kind}")
+    return numbers.rename_axis("method").reset_index()
+
+
+def _by_benchmark(study: Study, problems: pd.DataFrame) -> pd.DataFrame:
+    settings, frames = study.evaluation, []
+    for benchmark in study.prompts.benchmarks:
+        rows = problems[problems["benchmark"] == benchmark]
+        frame = compare_methods(
+            rows, "avg", study.baseline, resamples=settings.resamples, confidence=settings.confidence, seed=study.seed
+        )
+        frames.append(frame.assign(benchmark=benchmark))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _for_dvc(numbers: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
+    """What `dvc metrics diff` compares between commits."""
+    return {
+        row["method"]: {metric: round(float(row[metric]), 6) for metric in metrics} for _, row in numbers.iterrows()
+    }
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def grid(points: list[Study]) -> Path:
+    """One table and one figure over all points of a study's grid; returns the tables' folder."""
+    folder = Artefacts(points[0]).results.parent / "tables"
+    metric, baseline = metric_names(points[0])[0], points[0].baseline
+    frames = [
+        pd.read_csv(Artefacts(study).comparison.folder / "main.csv").assign(point=study.point) for study in points
+    ]
+    numbers = pd.concat(frames, ignore_index=True)
+    _write_csv(folder / "grid.csv", numbers)
+    atomic_write_text(folder / "grid.md", tables.markdown(tables.grid_table(numbers, metric, baseline)))
+    columns = {f"{metric}_{name}": name for name in ("diff", "diff_low", "diff_high")}
+    differences = numbers.rename(columns=columns).dropna(subset=["diff"])
+    figures.save(figures.phase_diagram(differences, metric, baseline), folder.parent / "figures" / "grid")
+    return folder
+
+
+def report(study: Study, out: Path | None = None) -> Path:
+    """Draw the figures and write report.html; returns its path."""
+    artefacts = Artefacts(study)
+    results = out or artefacts.results
+    tables_folder = artefacts.comparison.folder
+    numbers = pd.read_csv(tables_folder / "main.csv")
+    metrics = collect.metrics(artefacts)
+    drawn = figures.draw_all(
+        metrics, numbers, metric_names(study), study.baseline, artefacts.study.training.phase_bounds()
+    )
+    for name, figure in drawn.items():
+        figures.save(figure, results / "figures" / name)
+    path = results / "report.html"
+    write_report(
+        ReportInputs(
+            study=study.name + (f" @ {study.point}" if study.point else ""),
+            baseline=study.baseline,
+            metrics=metric_names(study),
+            numbers=numbers,
+            benchmarks=pd.read_csv(tables_folder / "benchmarks.csv"),
+            problems=pd.read_csv(tables_folder / "problems.csv"),
+            cost=pd.read_csv(tables_folder / "cost.csv"),
+            settings=tables.settings_table(differing_keys(study)),
+            rollouts=collect.gate_tokens(artefacts),
+            figures={name: (results / "figures" / f"{name}.svg").read_text() for name in drawn},
+            provenance=_provenance(artefacts),
+        ),
+        path,
+    )
+    with tracking.run(
+        study.name, tracking.method_name("report", study.point), 0, fingerprint=artefacts.comparison.fingerprint,
+        phase="evaluation", params={}, tags={"point": study.point},
+    ) as run:  # fmt: skip
+        for file in [
+            path,
+            tables_folder / "main.md",
+            tables_folder / "main.csv",
+            *sorted((results / "figures").glob("*.png")),
+        ]:
+            run.artefact(file)
+    return path
+
+
+def _provenance(artefacts: Artefacts) -> dict[str, str]:
+    packages = {
+        name: version(name) for name in ("sgopd", "torch", "transformers", "math-verify", "snakemake", "mlflow", "dvc")
+    }
+    return {"git commit": tracking.git_commit()} | collect.fingerprints(artefacts) | packages

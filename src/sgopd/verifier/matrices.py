@@ -1,0 +1,89 @@
+"""Sums, products and determinants of matrices, computed on their entries as formulas. Knows nothing of values."""
+
+from itertools import permutations
+
+from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
+
+MAX_SIDE = 8
+MAX_DETERMINANT = 4
+
+
+def reduced(node: Node) -> Node:
+    """``node`` with its matrix operations carried out; nodes without matrices as they are."""
+    if node.op == "det":
+        return _determinant(node)
+    if node.op == "matrix":
+        if len(node.args) > MAX_SIDE or len(node.args[0].args) > MAX_SIDE:
+            raise TooLargeError("a matrix of too many rows or columns")
+        return node
+    if node.op not in ("add", "neg", "mul", "div") or not _holds_matrix(node):
+        return node
+    parts = [reduced(part) for part in node.args]
+    if node.op == "add":
+        result = parts[0]
+        for part in parts[1:]:
+            result = _entrywise(result, part)
+        return result
+    if node.op == "neg":
+        return _each(parts[0], lambda entry: Node("neg", (entry,)))
+    return _product(parts[0], parts[1]) if node.op == "mul" else _quotient(parts[0], parts[1])
+
+
+def _holds_matrix(node: Node) -> bool:
+    return node.op in ("matrix", "det") or any(_holds_matrix(part) for part in node.args)
+
+
+def _each(matrix: Node, change: object) -> Node:
+    assert callable(change)
+    return Node("matrix", tuple(Node("row", tuple(change(entry) for entry in row.args)) for row in matrix.args))
+
+
+def _entrywise(left: Node, right: Node) -> Node:
+    if left.op != "matrix" or right.op != "matrix":
+        return Node("add", (left, right))
+    if len(left.args) != len(right.args) or len(left.args[0].args) != len(right.args[0].args):
+        raise UnreadableError("a sum of matrices of different shapes")
+    rows = (
+        Node("row", tuple(Node("add", pair) for pair in zip(a.args, b.args, strict=True)))
+        for a, b in zip(left.args, right.args, strict=True)
+    )
+    return Node("matrix", tuple(rows))
+
+
+def _product(left: Node, right: Node) -> Node:
+    if left.op != "matrix" and right.op != "matrix":
+        return Node("mul", (left, right))
+    if left.op != "matrix":
+        return _each(right, lambda entry: Node("mul", (left, entry)))
+    if right.op != "matrix":
+        return _each(left, lambda entry: Node("mul", (entry, right)))
+    if len(left.args[0].args) != len(right.args):
+        raise UnreadableError("a product of matrices of unfit shapes")
+    columns = list(zip(*(row.args for row in right.args), strict=True))
+    rows = (Node("row", tuple(_dot(row.args, column) for column in columns)) for row in left.args)
+    return Node("matrix", tuple(rows))
+
+
+def _dot(row: tuple[Node, ...], column: tuple[Node, ...]) -> Node:
+    return Node("add", tuple(Node("mul", pair) for pair in zip(row, column, strict=True)))
+
+
+def _quotient(left: Node, right: Node) -> Node:
+    if right.op == "matrix":
+        raise UnreadableError("division by a matrix")
+    return _each(left, lambda entry: Node("div", (entry, right))) if left.op == "matrix" else Node("div", (left, right))
+
+
+def _determinant(node: Node) -> Node:
+    size = len(node.args)
+    if size > MAX_DETERMINANT or any(len(row.args) != size for row in node.args):
+        raise TooLargeError("a determinant of this shape")
+    terms = []
+    for order in permutations(range(size)):
+        factors = [row.args[column] for row, column in zip(node.args, order, strict=True)]
+        term = factors[0]
+        for factor in factors[1:]:
+            term = Node("mul", (term, factor))
+        swaps = sum(order[i] > order[j] for i in range(size) for j in range(i + 1, size))
+        terms.append(Node("neg", (term,)) if swaps % 2 else term)
+    return Node("add", tuple(terms))

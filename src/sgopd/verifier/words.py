@@ -1,0 +1,52 @@
+"""Answers in words: multiple-choice letters, yes and no, "no solution", and other text, compared after folding."""
+
+import re
+
+CHOICE_GOLD = re.compile(r"\(?([A-Ja-d])\)?[.:]?")
+CHOICE_ANSWER = re.compile(r"(?:\(([A-Ja-j])\)|([A-Ja-j])(?=\)|[.:](?:\s|$)|$))[).:]?(?P<rest>.*)", re.DOTALL)
+_WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|textsf|texttt|rm|emph)\s*(?=\{)")
+_NOT_WORD = re.compile(r"[^0-9a-z+\-*/^=<>]+")
+_SYNONYMS = {
+    "no solution": {"no solution", "no solutions", "there is no solution", "there are no solutions", "no solution exists",
+                    "no solutions exist", "has no solution", "has no solutions", "no such solution exists"},
+    "does not exist": {"does not exist", "dne", "it does not exist", "limit does not exist", "doesn t exist"},
+    "yes": {"yes", "y"},
+    "no": {"no"},
+    "true": {"true"},
+    "false": {"false"},
+    "none": {"none", "none exist", "there are none", "none of these", "none of the above"},
+    "infinitely many": {"infinitely many", "infinitely many solutions", "infinite number of solutions", "infinitely many exist"},
+}  # fmt: skip
+_FOLD = {form: name for name, forms in _SYNONYMS.items() for form in forms}
+
+
+def plain_words(cleaned: str) -> str:
+    """Lower case, without LaTeX wrappers, punctuation, articles."""
+    text = _WRAPPER.sub("", cleaned).replace("{", " ").replace("}", " ")
+    text = _NOT_WORD.sub(" ", text.lower())
+    words = [w for w in text.split() if w not in ("the", "a", "an")]
+    for start in (["answer", "is"], ["final", "answer", "is"]):
+        if words[: len(start)] == start:
+            words = words[len(start) :]
+    folded = " ".join(words)
+    return _FOLD.get(folded, folded)
+
+
+def same_words(gold: str, answer: str) -> bool:
+    """Both are text with at least one word, without formulas, and the same."""
+    left, right = _WRAPPER.sub("", gold), _WRAPPER.sub("", answer)
+    if "\\" in left + right or not re.search("[A-Za-z]{2}", left):
+        return False
+    return plain_words(left) == plain_words(right) != ""
+
+
+def choice(gold: str, answer: str) -> bool | None:
+    """For a gold that is one letter A-J: whether the answer picks it; None if the gold, or the answer, is no choice."""
+    unwrapped = _WRAPPER.sub("", gold).replace("{", "").replace("}", "").strip()
+    wanted = CHOICE_GOLD.fullmatch(unwrapped)
+    if not wanted:
+        return None
+    picked = CHOICE_ANSWER.fullmatch(_WRAPPER.sub("", answer).replace("{", "").replace("}", "").strip())
+    if not picked or re.search(r"(?<![A-Za-z])\(?[A-J]\)?(?![A-Za-z])", picked.group("rest")):
+        return None
+    return (picked.group(1) or picked.group(2)).upper() == wanted.group(1).upper()
