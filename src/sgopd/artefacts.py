@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sgopd.config import HubModel, Study, Training
-from sgopd.store import fingerprint
+from sgopd.errors import UserError
+from sgopd.prompts.sources import FileSource
+from sgopd.store import checksum, fingerprint
 
 # Raise a number when the stage's code changes what it writes: every artefact of that kind is then made again.
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
@@ -70,8 +72,19 @@ class Artefacts:
     def prompts(self) -> Artefact:
         prompts = self.study.prompts.model_dump(mode="json")
         tokenizer = {"student": self.model("student").fingerprint}  # prompt lengths are counted in its tokens
-        return self._shared("prompts", tokenizer, prompts=prompts, template=self.study.models.prompt_template,
+        return self._shared("prompts", tokenizer, prompts=prompts, files=self._prompt_files(), template=self.study.models.prompt_template,
                             seed=self.study.seed)  # fmt: skip
+
+    def _prompt_files(self) -> dict[str, str]:
+        """Checksums of the local files that problems come from."""
+        sources = self.study.prompts
+        found = {}
+        for source in (sources.train, sources.validation, *sources.benchmarks.values()):
+            if isinstance(source, FileSource):
+                if not source.path.is_file():
+                    raise UserError(f"prompts: {source.path}: no such file; give a .jsonl, .jsonl.gz or .parquet file.")
+                found[str(source.path)] = checksum(source.path)
+        return found
 
     @cached_property
     def rollouts(self) -> Artefact:

@@ -191,6 +191,14 @@ def rules() -> None:
 
 
 @app.command()
+def config_docs() -> None:
+    """Print the reference of all config keys (docs/configuration.md) as Markdown."""
+    from sgopd.config_docs import render
+
+    typer.echo(render(), nl=False)
+
+
+@app.command()
 def show(study: StudyFile = TINY, point: Point = "") -> None:
     """Check a study and print it with every default filled in, and each method's settings."""
     loaded = _study(study, point)
@@ -204,11 +212,17 @@ def check(
     cases: Annotated[Path, typer.Argument(help="JSONL with id, gold, response (and options) per line.")],
     out: Annotated[Path, typer.Option("--out", help="JSONL to write: id, verdict, answer, reason, seconds.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 2,
+    extract: Annotated[
+        str,
+        typer.Option("--extract", help="boxed: last \\boxed{} only; stated: also a stated answer; guess: last number."),
+    ] = "stated",
+    cache: Annotated[Path | None, typer.Option("--cache", help="File that keeps verdicts by content.")] = None,
 ) -> None:
     """Check answers without a study: one line out per line in, same order."""
     from sgopd.verifier import VerifierOptions, check_file
 
-    check_file(cases, out, VerifierOptions(workers=workers))
+    _known("extract", extract, ["boxed", "stated", "guess"], cases)
+    check_file(cases, out, VerifierOptions(workers=workers, extract=extract, cache_path=cache))  # type: ignore[arg-type]
 
 
 @app.command()
@@ -232,7 +246,7 @@ def verify_store(
 
 def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
     if value not in allowed:
-        raise UserError(f"--{option} {value!r} is not in {study}; allowed: {', '.join(allowed)}.")
+        raise UserError(f"--{option} {value!r} is not one for {study}; allowed: {', '.join(allowed)}.")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sgopd.errors import UserError
 from sgopd.pretrain import Recipe
-from sgopd.prompts.synthetic import SyntheticSource
+from sgopd.prompts.sources import Source
 
 if TYPE_CHECKING:
     from sgopd.objectives import TeacherSchedule
@@ -59,7 +59,7 @@ class Models(Part):
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Weights' dtype for every model.")
     prompt_template: str = Field(
-        "{problem}\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
+        "{problem}\nPlease reason step by step, and put your final answer within \\boxed{}.",
         description="User turn; {problem} is replaced. The chat template of the tokenizer goes around it.",
     )
 
@@ -69,9 +69,6 @@ class Models(Part):
         if "{problem}" not in value:
             raise ValueError("must contain {problem}")
         return value
-
-
-Source = SyntheticSource
 
 
 class Prompts(Part):
@@ -221,16 +218,16 @@ class Study(Part):
     results: str = Field("results", description="Folder of the study's runs, tables and report, below the checkout.")
     seed: int = Field(0, ge=0, description="Seed of everything shared by the runs: models, prompts, cache, evaluation.")
     seeds: tuple[int, ...] = Field((0, 1), min_length=1, description="Seeds of the runs of every method.")
-    models: Models
-    prompts: Prompts
-    rollouts: TeacherRollouts = TeacherRollouts()
-    verifier: Verifier = Verifier()
+    models: Models = Field(description="The pair of models and the reference policy.")
+    prompts: Prompts = Field(description="Where problems come from.")
+    rollouts: TeacherRollouts = Field(TeacherRollouts(), description="The cache of teacher rollouts.")
+    verifier: Verifier = Field(Verifier(), description="How answers are checked.")
     training: Training = Field(Training(), description="What all methods share.")
     methods: dict[Name, dict[str, Any]] = Field(
         min_length=1, description="Method name -> the keys of `training` it changes."
     )
     baseline: str = Field("opd", description="The method every other one is compared with.")
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation = Field(Evaluation(), description="How models are judged.")
 
     @field_validator("results")
     @classmethod

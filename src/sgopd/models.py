@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ def load_model(path: Path | str, *, dtype: Any, revision: str | None = None) -> 
         return AutoModelForCausalLM.from_pretrained(
             str(path), revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be loaded as a causal language model: {error}") from error
 
 
@@ -77,9 +79,7 @@ def check_compatible(student: Any, teacher: Any) -> None:
 
 def render_prompt(tokenizer: Any, problem: str, template: str) -> list[int]:
     """The problem as token ids: template, user turn, no system prompt, thinking off, ready for the assistant's answer."""
-    message = [
-        {"role": "user", "content": template.replace("{problem}", problem).replace("{{", "{").replace("}}", "}")}
-    ]
+    message = [{"role": "user", "content": template.replace("{problem}", problem)}]
     ids = tokenizer.apply_chat_template(
         message, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
     )

@@ -136,13 +136,14 @@ def finish(folder: Path, kind: str, fingerprint: str, inputs: dict[str, str], st
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST and not path.name.endswith(".tmp"):
-            files[name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+            files[name] = {"sha256": checksum(path), "bytes": path.stat().st_size}
     manifest = Manifest(kind, fingerprint, inputs, stats, files)
     atomic_write_text(folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
     return manifest
 
 
-def _sha256(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -178,7 +179,7 @@ def verify(folder: Path) -> Manifest:
             raise UserError(
                 f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`)."
             )
-        if _sha256(path) != entry["sha256"]:
+        if checksum(path) != entry["sha256"]:
             raise UserError(
                 f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`)."
             )

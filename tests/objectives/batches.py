@@ -1,6 +1,4 @@
-"""Random batches of rollouts for the tests: the keyword arguments of ``advantage`` and the reference's
-lists.
-"""
+"""Random batches of rollouts for the tests: the keyword arguments of ``advantage`` and the reference's lists."""
 
 import torch
 from torch import Tensor

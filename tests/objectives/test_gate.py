@@ -1,6 +1,4 @@
-"""The gate's labels and policies: degenerate groups, groups of one, truncation, dead zone, guards, preserved
-signs.
-"""
+"""The gate's labels and policies: degenerate groups, groups of one, truncation, dead zone, guards, preserved signs."""
 
 import math
 
@@ -14,9 +12,7 @@ from .batches import Inputs, random_inputs
 
 
 def two_tokens(reward: list[float], group_id: list[int] | None = None, **changes: Tensor) -> Inputs:
-    """Rollouts of two tokens: the teacher pushes the first up by 1 nat (r = 2), the second down by 1 (r =
-    -3).
-    """
+    """Rollouts of two tokens: the teacher pushes the first up by 1 nat (r = 2), the second down by 1 (r = -3)."""
     B = len(reward)
     inputs = {
         "logp_s": torch.tensor([[-2.0, -2.0]]).expand(B, 2),

@@ -1,6 +1,4 @@
-"""METHOD section 2, known properties (b), (c) and (d): where the rules coincide, and where one-state
-problems end.
-"""
+"""METHOD section 2, known properties (b), (c) and (d): where the rules coincide, and where one-state problems end."""
 
 from typing import Any
 
@@ -68,9 +66,7 @@ PROBLEMS, ARMS = 24, 5
 
 
 def one_state_problems() -> tuple[Tensor, Tensor, Tensor]:
-    """Random teachers and starts, log-probs [P, K], and rewards of the arms; each problem has right and
-    wrong arms.
-    """
+    """Random teachers and starts, log-probs [P, K], and rewards of the arms; each problem has right and wrong arms."""
     g = torch.Generator().manual_seed(0)
     teacher = torch.randn(PROBLEMS, ARMS, generator=g, dtype=torch.float64).log_softmax(1)
     start = (0.7 * torch.randn(PROBLEMS, ARMS, generator=g, dtype=torch.float64)).log_softmax(1)
@@ -80,9 +76,7 @@ def one_state_problems() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train(rule: str, start: Tensor, steps: int = 2000, lr: float = 0.2, **options: Any) -> Tensor:
-    """Follow the exact expected policy gradient; every arm is a rollout of one token, every problem a
-    group.
-    """
+    """Follow the exact expected policy gradient; every arm is a rollout of one token, every problem a group."""
     teacher, ref, reward = one_state_problems()
     logits = start.clone()
     for _ in range(steps):

@@ -1,6 +1,4 @@
-"""Properties that hold for every rule: what the order, the padding and the company of rollouts must not
-change.
-"""
+"""Properties that hold for every rule: what the order, the padding and the company of rollouts must not change."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ def per_problem(samples: pd.DataFrame, pass_k: tuple[int, ...]) -> pd.DataFrame:
     ``samples``: columns method, seed and those of records.EVALUATIONS.
     """
     keys = ["method", "seed", "benchmark", "prompt_id", "category", "difficulty"]
-    grouped = samples.groupby(keys, sort=False, observed=True)
+    grouped = samples.groupby(keys, sort=False, observed=True, dropna=False)
     table = grouped.agg(
         n=("reward", "size"), c=("reward", "sum"), truncated=("truncated", "mean"), n_tokens=("n_tokens", "mean")
     ).reset_index()

@@ -65,9 +65,7 @@ def rules() -> Mapping[str, type[Options]]:
 
 
 def needs_reference(rule: str) -> bool:
-    """Whether the rule reads logp_ref; if not, pass ``logp_ref=None`` and save the reference's forward
-    pass.
-    """
+    """Whether the rule reads logp_ref; if not, pass ``logp_ref=None`` and save the reference's forward pass."""
     return _find(rule).needs_reference
 
 
@@ -91,10 +89,10 @@ def advantage(
 ) -> Advantage:
     """Per-token advantages of sampled tokens under ``rule`` (a name of ``rules()``).
 
-    logp_s, logp_t, logp_ref: log-probs of the sampled tokens under live student, teacher and reference, [B,
-    T]; -inf is allowed. reward: [B], 1 right, 0 wrong. group_id: [B], equal for rollouts of one prompt;
-    groups must be whole. mask: [B, T], true on response tokens. truncated: bool [B], rollouts cut at the
-    length limit. Raises ValueError for unknown rules or options, wrong shapes, and NaN.
+    logp_s, logp_t, logp_ref: [B, T], log-probs of the sampled tokens under live student, teacher and reference;
+    -inf is allowed. mask: [B, T], true on response tokens. reward: [B], 1 right, 0 wrong. group_id: [B], equal for
+    rollouts of one prompt; groups must be whole. truncated: bool [B], rollouts cut at the length limit.
+    Raises ValueError for unknown rules or options, wrong shapes, and NaN.
     """
     checked = options_for(rule, **options)
     batch = make_batch(

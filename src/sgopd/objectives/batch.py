@@ -94,9 +94,7 @@ def make_batch(
     truncated: Tensor | None,
     options: Options,
 ) -> Batch:
-    """Check the inputs, apply the shared options. Computes in float32, or in float64 when logp_s is
-    float64.
-    """
+    """Check the inputs, apply the shared options. Computes in float32, or in float64 when logp_s is float64."""
     dtype = torch.float64 if logp_s.dtype == torch.float64 else torch.float32
     _check(logp_s=logp_s, logp_t=logp_t, logp_ref=logp_ref, reward=reward, group_id=group_id, mask=mask)
     mask = mask.bool()

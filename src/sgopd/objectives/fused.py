@@ -25,13 +25,12 @@ class TokenLogprob(NamedTuple):
 
 
 def fused_logprob(hidden: Tensor, head_weight: Tensor, targets: Tensor, *, temperature: float = 1.0) -> TokenLogprob:
-    """log softmax(hidden @ head_weight.T / temperature)[targets] and the entropy of that distribution, both
-    [N].
+    """log softmax(hidden @ head_weight.T / temperature)[targets] and that distribution's entropy, both [N].
 
-    hidden [N, H], head_weight [V, H] (tied or not; pass a slice to leave out padding rows), targets int64 [N]
-    in [0, V). bfloat16 and float16 inputs are multiplied and summed in float32, float64 in float64. Gradients
-    go to hidden and to head_weight where they require one, each in its own dtype; a frozen head costs one
-    product less. Peak memory above base: one slice of logits and its exponential, plus the gradients.
+    hidden [N, H], head_weight [V, H] (tied or not; pass a slice to leave out padding rows), targets int64 [N] in
+    [0, V). bfloat16 and float16 inputs are multiplied and summed in float32, float64 in float64. Gradients go to
+    hidden and to head_weight where they require one, each in its own dtype; a frozen head costs one product less.
+    Peak memory above base: two slices of [N, width] (64 MiB in float32 up to N = 16,384), plus the gradients.
     """
     check_head(hidden, head_weight, temperature)
     check_targets(targets, hidden, head_weight)
@@ -85,9 +84,7 @@ def _statistics(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: fl
 
 
 def _gradients(ctx: Any, d_logprob: Tensor | None, d_entropy: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """d log p_y / d l = 1[v = y] - p_v and d entropy / d l = -p_v (log p_v + entropy), times the upstream
-    gradients.
-    """
+    """d log p_y / d l = 1[v = y] - p_v and d entropy / d l = -p_v (log p_v + entropy), times the upstream gradients."""
     hidden, weight, targets, entropy, logsumexp = ctx.saved_tensors
     h = hidden.to(compute_dtype(hidden)) / ctx.temperature
     d_hidden = torch.zeros_like(h) if ctx.needs_input_grad[0] else None
@@ -119,7 +116,7 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 def _logit_slices(weight: Tensor, h: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     """(first row, rows of the head in h's dtype [width, H], their logits [N, width], spare space of that shape).
 
-    All slices share two buffers: allocating each anew costs a tenth of the time in page faults.
+    All slices share two buffers: a new one for each would have its pages faulted in anew.
     """
     N, V = h.shape[0], weight.shape[0]
     width = min(max(SLICE_ELEMENTS // max(N, 1), NARROWEST_SLICE), V)

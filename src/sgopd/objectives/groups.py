@@ -26,9 +26,7 @@ def group_mean(x_B: Tensor, group_id_B: Tensor) -> Tensor:
 
 
 def is_constant(x_B: Tensor, group_id_B: Tensor) -> Tensor:
-    """True for rollouts of a group in which all ``x`` are equal (all right, all wrong, or a group of one),
-    [B] bool.
-    """
+    """True for rollouts of a group in which all ``x`` are equal (all right, all wrong, or a group of one), [B] bool."""
     ids, index_B = torch.unique(group_id_B, return_inverse=True)
     low = x_B.new_full((ids.numel(),), torch.inf).scatter_reduce(0, index_B, x_B, "amin")
     high = x_B.new_full((ids.numel(),), -torch.inf).scatter_reduce(0, index_B, x_B, "amax")
@@ -56,9 +54,7 @@ def prompt_weight(reward_B: Tensor, group_id_B: Tensor) -> Tensor:
 
 
 def permutation_within_groups(group_id_B: Tensor, seed: int) -> Tensor:
-    """Index [B] that shuffles rollouts inside their group; the same seed and groups give the same
-    permutation.
-    """
+    """Index [B] that shuffles rollouts inside their group; the same seed and groups give the same permutation."""
     _, index_B = torch.unique(group_id_B.cpu(), return_inverse=True)
     order = torch.randperm(index_B.numel(), generator=torch.Generator().manual_seed(seed))
     shuffled = order[torch.argsort(index_B[order], stable=True)]

@@ -63,15 +63,20 @@ def policy_loss(
     diagnostics = {"clip_share/ratio": float(((clipped < unclipped) & mask).sum() / n)}
     if logp_behaviour is not None:
         gap = old - logp_behaviour.detach().masked_fill(~mask, 0)
-        # clamped before exp: a gap of 1e4 nats would overflow and meet a zero advantage as NaN
-        log_cap = math.log(importance_cap)
-        objective = objective * gap.clamp_max(log_cap).exp()
-        diagnostics |= {
-            "clip_share/importance": float(((gap > log_cap) & mask).sum() / n),
-            "mismatch/mean": float(gap.abs().sum() / n),
-            "mismatch/max": float(gap.abs().max()) if gap.numel() else 0.0,
-        }
+        weight, mismatch = _truncated_importance(gap, mask, importance_cap)
+        objective, diagnostics = objective * weight, diagnostics | mismatch
     return -aggregate(objective, mask, agg, total), diagnostics
+
+
+def _truncated_importance(gap: Tensor, mask: Tensor, cap: float) -> tuple[Tensor, dict[str, float]]:
+    """w = min(e^gap, cap) [B, T], gap = log pi_train - log pi_behaviour, 0 where masked; and what to log about it."""
+    n = mask.sum().clamp_min(1)
+    # clamped before exp: a gap of 1e4 nats would overflow and meet a zero advantage as NaN
+    return gap.clamp_max(math.log(cap)).exp(), {
+        "clip_share/importance": float(((gap > math.log(cap)) & mask).sum() / n),
+        "mismatch/mean": float(gap.abs().sum() / n),
+        "mismatch/max": float(gap.abs().max()) if gap.numel() else 0.0,
+    }
 
 
 def teacher_loss(logp: Tensor, mask: Tensor, total: int | None = None) -> Tensor:

@@ -89,9 +89,7 @@ def fused_reverse_kl(
 
 
 class _Gradients:
-    """Gradients of a sum over tokens to hidden states and head, filled block by block; None where not
-    required.
-    """
+    """Gradients of a sum over tokens to hidden states and head, filled block by block; None where not required."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, temperature: float) -> None:
         self.hidden, self.weight, self.temperature = hidden, weight, temperature

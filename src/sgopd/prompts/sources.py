@@ -1,23 +1,23 @@
 """Where problems come from: a data set on the Hugging Face hub, a local JSONL or Parquet file, or the synthetic task.
 
-In: a typed source and the name of its split. Out: a table with the columns PROMPTS. Knows nothing of tokenizers, models or
+In: a typed source and the name of its split. Out: rows with the columns PROMPTS. Knows nothing of tokenizers, models or
 filters; `datasets` is imported only when a hub source is loaded.
 """
 
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from sgopd.errors import UserError
-from sgopd.prompts.synthetic import problems
-from sgopd.records import PROMPTS
+from sgopd.prompts.synthetic import SyntheticSource
 
 
 class Columns(BaseModel):
@@ -39,7 +39,7 @@ class _Source(BaseModel):
 class HubSource(_Source):
     """A data set on the Hugging Face hub, by name and revision."""
 
-    kind: Literal["hub"]
+    kind: Literal["hub"] = Field(description="Marks a data set on the hub.")
     name: str = Field(min_length=1, description="Name on the hub, e.g. zwhe99/DeepMath-103K.")
     revision: str = Field(
         "main", min_length=1, description="Commit, tag or branch; pin a commit for a reproducible study."
@@ -54,52 +54,53 @@ class HubSource(_Source):
 class FileSource(_Source):
     """A local file, one problem per row."""
 
-    kind: Literal["file"]
+    kind: Literal["file"] = Field(description="Marks a local file.")
     path: Path = Field(description="A .jsonl, .jsonl.gz or .parquet file.")
     columns: Columns = Field(Columns(), description="Which column holds what.")
 
 
-class SyntheticSource(_Source):
-    """Chain arithmetic made on the spot; its splits never overlap."""
-
-    kind: Literal["synthetic"]
-    split: Literal["train", "validation", "test"] = Field("train", description="Share of all chains to draw from.")
-    count: int = Field(ge=1, description="Number of different problems.")
-    operations: tuple[int, int] = Field((4, 6), description="Fewest and most operations per problem.")
-    seed: int = Field(0, ge=0, description="Seed of the draw.")
+def _kind(value: Any) -> str:
+    """Which source a part of the study describes; without ``kind`` it is the synthetic one."""
+    return str(value.get("kind", "synthetic") if isinstance(value, dict) else value.kind)
 
 
-Source = Annotated[HubSource | FileSource | SyntheticSource, Field(discriminator="kind")]
+Source = Annotated[
+    Annotated[HubSource, Tag("hub")]
+    | Annotated[FileSource, Tag("file")]
+    | Annotated[SyntheticSource, Tag("synthetic")],
+    Discriminator(_kind),
+]
+Rows = list[dict[str, Any]]
 
 
-def load_source(source: HubSource | FileSource | SyntheticSource, split: str) -> pa.Table:
+def load_source(source: HubSource | FileSource, split: str) -> Rows:
     """Every row of a source under the columns PROMPTS, as it is: nothing is cleaned or dropped.
 
-    ``split`` goes into the column of that name. A missing difficulty is NaN, a missing category ``""``.
-    Raises UserError when the source cannot be read or lacks a column.
+    ``split`` becomes the column of that name and the start of each prompt_id. A missing difficulty is NaN, a missing category
+    ``""``. Raises UserError when the source cannot be read or lacks a column.
     """
-    if isinstance(source, SyntheticSource):
-        return _table(_synthetic_rows(source), split, "synthetic")
     if isinstance(source, FileSource):
-        return _table(_mapped(_file_rows(source.path), source.columns, str(source.path)), split, source.path.name)
-    name = f"{source.name}@{source.revision}"
-    return _table(_mapped(_hub_rows(source), source.columns, name), split, name)
+        rows, name = _file_rows(source.path), str(source.path)
+    else:
+        rows, name = _hub_rows(source), f"{source.name}@{source.revision}"
+    return _named_once(
+        [row | {"split": split, "source": name} for row in _mapped(rows, source.columns, name, split)], source
+    )
 
 
-def _table(rows: Iterable[Mapping[str, Any]], split: str, source: str) -> pa.Table:
-    complete = [{**row, "split": split, "source": source} for row in rows]
-    return pa.Table.from_pylist(complete, schema=PROMPTS)
-
-
-def _synthetic_rows(source: SyntheticSource) -> Iterator[dict[str, Any]]:
-    for chain in problems(source.seed, source.split, source.count, source.operations):
-        yield {
-            "prompt_id": "chain-" + _digest(chain.problem),
-            "problem": chain.problem,
-            "answer": chain.answer,
-            "difficulty": float(len(chain.operands)),
-            "category": chain.category,
-        }
+def _named_once(rows: Rows, source: HubSource | FileSource) -> Rows:
+    """Rows are known by their prompt_id from here on: an id column must not repeat; copies of a problem are numbered."""
+    seen: Counter[str] = Counter()
+    for row in rows:
+        name = row["prompt_id"]
+        seen[name] += 1
+        if seen[name] > 1 and source.columns.id:
+            raise UserError(
+                f"{row['source']}: column {source.columns.id!r} repeats {name!r}; name a column without repeats, or none"
+            )
+        if seen[name] > 1:
+            row["prompt_id"] = f"{name}-{seen[name]}"
+    return rows
 
 
 def _hub_rows(source: HubSource) -> Iterable[Mapping[str, Any]]:
@@ -149,11 +150,12 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
             yield row
 
 
-def _mapped(rows: Iterable[Mapping[str, Any]], columns: Columns, where: str) -> Iterator[dict[str, Any]]:
+def _mapped(rows: Iterable[Mapping[str, Any]], columns: Columns, where: str, split: str) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         problem = _text(_reach(row, columns.problem, where, number))
+        name = _text(_reach(row, columns.id, where, number)) if columns.id else _digest(problem)
         yield {
-            "prompt_id": _text(_reach(row, columns.id, where, number)) if columns.id else _digest(problem),
+            "prompt_id": name if name.startswith(split) else f"{split}-{name}",
             "problem": problem,
             "answer": _text(_reach(row, columns.answer, where, number)),
             "difficulty": _number(_reach(row, columns.difficulty, where, number) if columns.difficulty else None),

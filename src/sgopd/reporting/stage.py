@@ -72,7 +72,8 @@ def _numbers(artefacts: Artefacts, problems: pd.DataFrame) -> pd.DataFrame:
         numbers[metric] = found["value"]
         for name in ("low", "high", "diff", "diff_low", "diff_high", "p", "p_holm"):
             numbers[f"{metric}_{name}"] = found[name]
-    for category in sorted(problems["category"].unique()):
+    categories = sorted(problems["category"].unique())
+    for category in categories if len(categories) > 1 else []:
         numbers[f"avg:{category}"] = problems[problems["category"] == category].groupby("method")["avg"].mean()
     numbers["truncated"], numbers["n_tokens"] = means["truncated"].mean(), means["n_tokens"].mean()
     numbers["problems"], numbers["samples"] = means["prompt_id"].nunique(), settings.samples

@@ -99,7 +99,9 @@ class Learner:
         """Token advantages [B, T] of the method's rule, weighted per prompt if the method says so."""
         objective = self.training.objective
         options = dict(objective.options)
-        if hasattr(objectives.options_for(objective.rule, **options), "seed"):  # a control that draws at random: anew each step
+        if hasattr(
+            objectives.options_for(objective.rule, **options), "seed"
+        ):  # a control that draws at random: anew each step
             options["seed"] = stream_seed(self.seed, "rule", step)
         return objectives.advantage(
             objective.rule, logp_s=batch.logp_s, logp_t=batch.logp_t, logp_ref=batch.logp_ref, reward=batch.reward,

@@ -18,6 +18,7 @@ from sgopd.verifier.nodes import (
     SET_OPERATIONS,
     Node,
     TooLargeError,
+    UnknownNotationError,
     UnreadableError,
     num,
 )  # fmt: skip
@@ -30,6 +31,7 @@ CLOSING = {"(": (")", "]"), "[": (")", "]"), r"\{": (r"\}",), "langle": ("rangle
 OPENING_COMMANDS = frozenset(
     "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline pmod infty R mod".split()
 )
+FUNCTION_NAMES = frozenset(("f", "g", "F", "G", "\\phi", "\\varphi", "\\psi"))
 BRACKETED = {
     "lfloor": ("rfloor", "floor"),
     "lceil": ("rceil", "ceil"),
@@ -178,7 +180,8 @@ def _subscript(reader: "Reader") -> str:
 
 def _read_name(reader: "Reader", command: bool = False) -> Node:
     value = reader.take().value
-    if value in ("i", "I", "e") and not command and reader.token.value not in ("_", "'"):
+    called = value == "I" and reader.token.value == "("
+    if value in ("i", "I", "e") and not command and reader.token.value not in ("_", "'") and not called:
         return Node("const", name="i" if value in "iI" else "e")
     name = f"\\{value}" if command else value
     while reader.token.value in ("_", "'") and reader.token.kind == "mark":
@@ -187,7 +190,21 @@ def _read_name(reader: "Reader", command: bool = False) -> Node:
             name += "'"
         else:
             name += "_" + _subscript(reader)
-    return Node("sym", name=name)
+    return _call(reader, name) or Node("sym", name=name)
+
+
+def _call(reader: "Reader", name: str) -> Node | None:
+    """``f(x+1)``, ``h'(0)``, ``u(t)``: the value of a function, of which nothing is known. ``n(n+1)`` is a product."""
+    if reader.token.value != "(" or reader.token.kind != "mark":
+        return None
+    start = reader.at
+    argument = _read_bracket(reader)
+    inner = argument.args[0] if argument.op == "paren" else argument
+    plain = inner.op in ("num", "sym") or (inner.op == "neg" and inner.args[0].op in ("num", "sym"))
+    if plain or name.endswith("'") or name.partition("_")[0] in FUNCTION_NAMES:
+        return Node("call", inner.args if inner.op == "seq" else (inner,), name)
+    reader.at = start
+    return None
 
 
 def _read_bracket(reader: "Reader") -> Node:
@@ -266,12 +283,13 @@ def _read_construct(reader: "Reader", name: str) -> Node:
         return Node("root", (radicand, index))
     if name in ("mathbb", "R"):
         letter = "R" if name == "R" else _names_inside(reader)
-        if letter not in NUMBER_SETS:
-            raise UnreadableError(f"unknown set {letter!r}")
-        return Node("const", name=NUMBER_SETS[letter])
+        subscript = "_" + _subscript(reader) if reader.token.value == "_" else ""
+        if letter in NUMBER_SETS and not subscript:
+            return Node("const", name=NUMBER_SETS[letter])
+        return Node("sym", name=f"mathbb {letter}{subscript}")
     if name == "begin":
         return _read_matrix(reader)
-    raise UnreadableError(f"unknown command \\{name}" if name not in SET_OPERATIONS else "a set is missing")
+    raise UnknownNotationError(f"unknown command \\{name}" if name not in SET_OPERATIONS else "a set is missing")
 
 
 def _names_inside(reader: "Reader") -> str:
@@ -329,7 +347,7 @@ def _function_argument(reader: "Reader") -> Node:
 def _read_matrix(reader: "Reader") -> Node:
     environment = _names_inside(reader)
     if environment not in MATRICES:
-        raise UnreadableError(f"unknown environment {environment!r}")
+        raise UnknownNotationError(f"unknown environment {environment!r}")
     if environment == "array":
         read_until_brace_closes(reader)
     rows: list[tuple[Node, ...]] = []

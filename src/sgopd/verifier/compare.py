@@ -3,12 +3,14 @@
 In: gold and answer as text. Out: a ``Decision``; ``equal`` is None when the notation is not known here. Always bounded.
 """
 
+from itertools import combinations
+
 from sgopd.verifier import matrices, words
 from sgopd.verifier.cheap import Decision
 from sgopd.verifier.equality import names
 from sgopd.verifier.lexer import has_grouped_digits
 from sgopd.verifier.lists import same_list
-from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
+from sgopd.verifier.nodes import Node, TooLargeError, UnknownNotationError, UnreadableError
 from sgopd.verifier.normalise import clean, read_decimal_comma, read_number
 from sgopd.verifier.numbers import numbers_agree
 from sgopd.verifier.parser import parse
@@ -33,8 +35,10 @@ def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decisi
         return Decision(numbers_agree(other, comma), "decimal comma")
     try:
         return _compare_readings(gold, answer, decimal_places)
-    except UnreadableError as error:
+    except UnknownNotationError as error:
         return Decision(None, str(error))
+    except UnreadableError as error:
+        return Decision(False, f"not readable: {error}")
     except (TooLargeError, RecursionError, OverflowError, ZeroDivisionError) as error:
         return Decision(False, f"not computed: {error or 'too large'}")
 
@@ -156,9 +160,8 @@ def _same_ratio(gold: Node, answer: Node, places: int | None) -> bool:
         return True
     if _may_be_time(gold) or _may_be_time(answer) or len(gold.args) != len(answer.args):
         return False
-    first_g, first_a = gold.args[0], answer.args[0]
-    pairs = zip(gold.args[1:], answer.args[1:], strict=True)
-    return all(same_scalar(Node("mul", (g, first_a)), Node("mul", (a, first_g)), places) for g, a in pairs)
+    pairs = combinations(zip(gold.args, answer.args, strict=True), 2)
+    return all(same_scalar(Node("mul", (g, b)), Node("mul", (h, a)), places) for (g, a), (h, b) in pairs)
 
 
 def _may_be_time(node: Node) -> bool:

@@ -17,7 +17,8 @@ from sgopd.verifier.values import Point, UndefinedError, Value, number, value_of
 
 DIGITS = 110
 AGREE = 95  # digits that two values must share to be the same
-POSITIVE, SIGNED, WHOLE = 3, 3, 6  # points of each sort
+POSITIVE, MANY, WHOLE = 3, 40, 16  # points of each sort; many for formulas that differ from place to place
+INTEGER_NAMES = frozenset("ijklmnpqrKMN")  # variables that formulas about whole numbers use
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -41,11 +42,23 @@ def same_value(gold: Node, answer: Node, decimal_places: int | None = None) -> b
     if not variables:
         return _same_constant(gold, answer, decimal_places)
     tolerance = _decimal_tolerance(gold, answer)
-    if _agree_at(gold, answer, _points(variables, "positive", POSITIVE), tolerance, only_real=False):
-        return _agree_at(gold, answer, _points(variables, "signed", SIGNED), tolerance, only_real=True) is not False
-    if _is_about_integers(gold) or _is_about_integers(answer):
+    count = MANY if _has_cases(gold) or _has_cases(answer) else POSITIVE
+    sort = "complex" if _has_i(gold) or _has_i(answer) else "positive"
+    if _agree_at(gold, answer, _points(variables, sort, count), tolerance, only_real=False):
+        return _agree_at(gold, answer, _points(variables, "signed", count), tolerance, only_real=True) is not False
+    if INTEGER_NAMES.issuperset(variables) and (_is_about_integers(gold) or _is_about_integers(answer)):
         return bool(_agree_at(gold, answer, _points(variables, "whole", WHOLE), tolerance, only_real=False))
     return False
+
+
+def _has_cases(node: Node) -> bool:
+    return any(
+        part.op in ("abs", "floor", "ceil") or (part.op == "fn" and part.name in ("max", "min")) for part in walk(node)
+    )
+
+
+def _has_i(node: Node) -> bool:
+    return any(part.op == "const" and part.name == "i" for part in walk(node))
 
 
 def _literal(node: Node) -> Number | None:
@@ -134,10 +147,12 @@ def _points(variables: list[str], sort: str, count: int) -> Iterator[Point]:
         yield {name: _coordinate(name, sort, i) for name in variables}
 
 
-def _coordinate(name: str, sort: str, index: int) -> Fraction:
+def _coordinate(name: str, sort: str, index: int) -> Value:
+    if sort == "complex":
+        return mpmath.mpc(*(number(_coordinate(name, part, index)) for part in ("positive", "signed")))
     draw = int.from_bytes(hashlib.sha256(f"{name} {sort} {index}".encode()).digest()[:4], "big")
     if sort == "whole":
-        return Fraction(draw % 12 + 1)
+        return Fraction(draw % 40 + 1)
     value = Fraction(draw % 2600 + 389, 997)
     return -value if sort == "signed" and (draw >> 16) % 3 else value
 
@@ -175,7 +190,7 @@ def _is_about_integers(node: Node) -> bool:
     for part in walk(node):
         if part.op in ("fact", "binom", "floor", "ceil"):
             return True
-        if part.op == "pow" and names(part.args[1]) and not names(part.args[0]):
+        if part.op == "pow" and names(part.args[1]) and part.args[0].op in ("neg", "paren"):
             return True
         if part.op == "fn" and part.name in ("sin", "cos", "tan", "gcd", "lcm"):
             return any(leaf.op == "const" and leaf.name == "pi" for leaf in walk(part)) or part.name in ("gcd", "lcm")
@@ -189,9 +204,10 @@ def is_proportional(gold: Node, answer: Node) -> int:
     if not names(gold) or not names(answer):
         return 0
     ratio: Value | None = None
-    for point in [*_points(variables, "positive", POSITIVE), *_points(variables, "signed", SIGNED)]:
+    sorts = ("complex",) if _has_i(gold) or _has_i(answer) else ("positive", "signed")
+    for point in (point for sort in sorts for point in _points(variables, sort, POSITIVE)):
         left, right = _value_or_none(gold, point), _value_or_none(answer, point)
-        if left is None or right is None or _is_complex(left) or _is_complex(right):
+        if left is None or right is None or (sorts[0] == "positive" and (_is_complex(left) or _is_complex(right))):
             continue
         if left == 0 or right == 0:
             return 0
@@ -201,7 +217,7 @@ def is_proportional(gold: Node, answer: Node) -> int:
         if ratio is not None and not equal_values(ratio, here):
             return 0
         ratio = here
-    return 0 if ratio is None else 1 if ratio > 0 else -1
+    return 0 if ratio is None else -1 if not _is_complex(ratio) and mpmath.re(number(ratio)) < 0 else 1
 
 
 def order(node: Node) -> Value:

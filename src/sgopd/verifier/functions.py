@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import mpmath
 
-from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
+from sgopd.verifier.nodes import Node, TooLargeError
 from sgopd.verifier.values import Point, UndefinedError, Value, exponential, finite, number, value_of
 
 MAX_ARGUMENT = 10**9  # of a trigonometric function: beyond, precision is lost
@@ -73,7 +73,7 @@ def _of_several(node: Node, point: Point) -> Value:
     if node.name in ("max", "min"):
         return (max if node.name == "max" else min)(values, key=number)
     if not all(isinstance(v, Fraction) and v.denominator == 1 for v in values):
-        raise UnreadableError(f"{node.name} of what is not whole")
+        raise UndefinedError(f"{node.name} of what is not whole")
     return Fraction((math.gcd if node.name == "gcd" else math.lcm)(*(int(v) for v in values)))
 
 

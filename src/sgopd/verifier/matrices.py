@@ -6,6 +6,7 @@ from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
 
 MAX_SIDE = 8
 MAX_DETERMINANT = 4
+MAX_MATRICES = 3  # in one formula: entries of a product grow with every factor
 
 
 def reduced(node: Node) -> Node:
@@ -16,8 +17,10 @@ def reduced(node: Node) -> Node:
         if len(node.args) > MAX_SIDE or len(node.args[0].args) > MAX_SIDE:
             raise TooLargeError("a matrix of too many rows or columns")
         return node
-    if node.op not in ("add", "neg", "mul", "div") or not _holds_matrix(node):
+    if node.op not in ("add", "neg", "mul", "div") or not (count := _matrices_in(node)):
         return node
+    if count > MAX_MATRICES:
+        raise TooLargeError("too many matrices in one formula")
     parts = [reduced(part) for part in node.args]
     if node.op == "add":
         result = parts[0]
@@ -29,8 +32,8 @@ def reduced(node: Node) -> Node:
     return _product(parts[0], parts[1]) if node.op == "mul" else _quotient(parts[0], parts[1])
 
 
-def _holds_matrix(node: Node) -> bool:
-    return node.op in ("matrix", "det") or any(_holds_matrix(part) for part in node.args)
+def _matrices_in(node: Node) -> int:
+    return 1 if node.op in ("matrix", "det") else sum(map(_matrices_in, node.args))
 
 
 def _each(matrix: Node, change: object) -> Node:

@@ -23,6 +23,10 @@ class UnreadableError(Exception):
     """The text is not an answer in the notation read here; another reader may know it."""
 
 
+class UnknownNotationError(UnreadableError):
+    """Well formed as far as it was read, but with a command that is not known here: sums, integrals and the like."""
+
+
 class TooLargeError(Exception):
     """The value lies beyond the bounds within which it is computed; nobody shall try."""
 

@@ -158,7 +158,7 @@ class Reader:
 
     def _beside(self, left: Node) -> Node:
         """The factor that stands beside ``left`` without a sign. Two numbers side by side mean nothing."""
-        if self.token.kind == "num" and left.op in ("num", "mixed", "decimal", "mul"):
+        if self.token.kind == "num" and left.op in ("num", "mul"):
             raise UnreadableError("two numbers side by side")
         return self.read_power()
 

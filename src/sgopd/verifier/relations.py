@@ -14,7 +14,7 @@ Same = Callable[[Node, Node, int | None], bool]
 
 def is_name(node: Node) -> bool:
     """What an answer may be called: ``x``, ``f(x)``, ``AB``, ``|AB|``, ``NO/BO``, ``S:T``, ``(p, q)``, ``sin A``; not ``2x + z``."""
-    if node.op in ("sym", "text"):
+    if node.op in ("sym", "text", "call"):
         return True
     if node.op in ("mul", "div", "ratio", "abs", "paren", "seq", "list"):
         return all(is_name(part) or (node.op == "mul" and _is_part_of_call(part)) for part in node.args) and bool(
@@ -81,6 +81,8 @@ def same_relation(gold: Node, answer: Node, places: int | None, same: Same) -> b
 def _same_relations(gold: Node, answer: Node, places: int | None, same: Same) -> bool:
     gold_name, gold_value = name_and_value(gold)
     answer_name, answer_value = name_and_value(answer)
+    if _has_names_inside(gold) or _has_names_inside(answer):
+        return _same_chain(gold, answer, places, same)
     if gold_name is not None and answer_name is not None:
         if same(gold_name, answer_name, places) or _both_functions(gold, answer):
             return same(gold_value, answer_value, places)
@@ -90,15 +92,23 @@ def _same_relations(gold: Node, answer: Node, places: int | None, same: Same) ->
     return _same_chain(gold, answer, places, same)
 
 
+def _has_names_inside(relation: Node) -> bool:
+    """``x = y = 1`` says something of y too."""
+    return any(part.op == "sym" for part in relation.args[1:-1])
+
+
 def _both_functions(gold: Node, answer: Node) -> bool:
     """``y = 2x + 3`` and ``f(x) = 2x + 3``: the name of a function does not matter, that of a number does."""
-    return bool(names(gold.args[-1]) and names(answer.args[-1])) and (
-        _is_call(gold.args[0]) or _is_call(answer.args[0])
-    )
+    left, right = gold.args[0], answer.args[0]
+    if "in" in (gold.name, answer.name) or not (names(gold.args[-1]) and names(answer.args[-1])):
+        return False
+    if left.op == right.op == "call":
+        return left.args == right.args
+    return {left.op, right.op} in ({"call", "sym"}, {"mul", "sym"}, {"mul"}) and (_is_call(left) or _is_call(right))
 
 
 def _is_call(node: Node) -> bool:
-    return node.op == "mul" and node.args[0].op == "sym"
+    return node.op == "call" or (node.op == "mul" and node.args[0].op == "pow")
 
 
 def _same_equation(gold: Node, answer: Node, places: int | None, same: Same) -> bool:

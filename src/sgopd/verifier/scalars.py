@@ -4,7 +4,7 @@ from sgopd.verifier.equality import same_value, walk
 from sgopd.verifier.nodes import UNITS, Node, num, unit_of
 
 SCALAR_OPS = frozenset(
-    "num sym const add neg mul div pow root fact binom abs floor ceil percent paren unit degree fn mixed".split()
+    "num sym const add neg mul div pow root fact binom abs floor ceil percent paren unit degree fn call".split()
 )
 NOT_NUMBERS = frozenset(("inf", "empty", "R", "Z", "Q", "N", "C"))
 

@@ -16,12 +16,20 @@ from sgopd.verifier.normalise import clean
 
 MAX_LENGTH = 400
 OPERATORS = frozenset(
-    "sum prod int iint oint lim limsup liminf to frac sqrt binom dbinom tbinom cdot times div pm mp lfloor rfloor lceil rceil "
-    "lvert rvert mathbb mathrm text begin end mid colon ldots dots cdots dotsc det pmod bmod mod circ prime infty left right".split()
+    "sum prod int frac sqrt binom dbinom tbinom cdot times div pm mp lfloor rfloor lceil rceil "
+    "lvert rvert mathrm text begin end mid colon ldots dots cdots dotsc det pmod bmod mod circ prime infty left right".split()
 )
-KNOWN = OPERATORS | FUNCTIONS | GREEK | frozenset(CONSTANTS) | frozenset(RELATIONS) | frozenset(SET_OPERATIONS)
+KNOWN = (
+    OPERATORS
+    | (FUNCTIONS - {"gcd", "lcm", "max", "min"})
+    | GREEK
+    | frozenset(CONSTANTS)
+    | frozenset(RELATIONS)
+    | frozenset(SET_OPERATIONS)
+)
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _LARGE = re.compile(r"\d{5,}|\^\s*\{?[^{}]*\^|\^\s*\{?\s*-?\d{4,}|!\s*!")
+_UNBOUNDED = re.compile(r"\\(?:int|sum|prod)(?!\s*_)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 
@@ -51,6 +59,8 @@ def _refusal(text: str) -> str:
         return "too long for the symbolic engine"
     if unknown := [name for name in _COMMAND.findall(text) if name not in KNOWN]:
         return f"unknown command \\{unknown[0]}"
+    if _UNBOUNDED.search(text):
+        return "no bounds to sum or integrate between"
     if _LARGE.search(text):
         return "numbers too large for the symbolic engine"
     if _PROSE.search(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)):

@@ -5,7 +5,8 @@ import re
 CHOICE_GOLD = re.compile(r"\(?([A-Ja-d])\)?[.:]?")
 CHOICE_ANSWER = re.compile(r"(?:\(([A-Ja-j])\)|([A-Ja-j])(?=\)|[.:](?:\s|$)|$))[).:]?(?P<rest>.*)", re.DOTALL)
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|textsf|texttt|rm|emph)\s*(?=\{)")
-_NOT_WORD = re.compile(r"[^0-9a-z+\-*/^=<>]+")
+_TEXT = re.compile(r"[A-Za-z0-9 .,;:!?'\-()]*[A-Za-z]{2}[A-Za-z0-9 .,;:!?'\-()]*")
+_NOT_WORD = re.compile(r"[^0-9a-z\-()]+")
 _SYNONYMS = {
     "no solution": {"no solution", "no solutions", "there is no solution", "there are no solutions", "no solution exists",
                     "no solutions exist", "has no solution", "has no solutions", "no such solution exists"},
@@ -20,9 +21,13 @@ _SYNONYMS = {
 _FOLD = {form: name for name, forms in _SYNONYMS.items() for form in forms}
 
 
-def plain_words(cleaned: str) -> str:
-    """Lower case, without LaTeX wrappers, punctuation, articles."""
-    text = _WRAPPER.sub("", cleaned).replace("{", " ").replace("}", " ")
+def _unwrapped(cleaned: str) -> str:
+    text = _WRAPPER.sub("", cleaned).replace("{", " ").replace("}", " ").strip()
+    return text[1:-1] if text.startswith("(") and text.endswith(")") and text.count("(") == 1 else text
+
+
+def plain_words(text: str) -> str:
+    """Lower case, without punctuation and articles; sayings that mean the same folded into one."""
     text = _NOT_WORD.sub(" ", text.lower())
     words = [w for w in text.split() if w not in ("the", "a", "an")]
     for start in (["answer", "is"], ["final", "answer", "is"]):
@@ -32,12 +37,15 @@ def plain_words(cleaned: str) -> str:
     return _FOLD.get(folded, folded)
 
 
+def is_text(cleaned: str) -> bool:
+    """Words, and no formula."""
+    return _TEXT.fullmatch(_unwrapped(cleaned)) is not None
+
+
 def same_words(gold: str, answer: str) -> bool:
     """Both are text with at least one word, without formulas, and the same."""
-    left, right = _WRAPPER.sub("", gold), _WRAPPER.sub("", answer)
-    if "\\" in left + right or not re.search("[A-Za-z]{2}", left):
-        return False
-    return plain_words(left) == plain_words(right) != ""
+    left, right = _unwrapped(gold), _unwrapped(answer)
+    return bool(_TEXT.fullmatch(left) and _TEXT.fullmatch(right)) and plain_words(left) == plain_words(right)
 
 
 def choice(gold: str, answer: str) -> bool | None:

@@ -1,6 +1,4 @@
-"""Rules built on the group advantage or on the calibration of rewards: GRPO and its mixtures with the
-teacher.
-"""
+"""Rules built on the group advantage or on the calibration of rewards: GRPO and its mixtures with the teacher."""
 
 import math
 from dataclasses import dataclass
@@ -97,9 +95,7 @@ def gcopd(b: Batch, o: GcOpdOptions) -> Tensor:
 
 @dataclass(frozen=True)
 class UniOpdOptions(Options):
-    """``margin``: d, wanted gap between right and wrong; ``delta_limit``: tokens with |delta| above it are
-    masked.
-    """
+    """``margin``: d, wanted gap between right and wrong; ``delta_limit``: tokens with |delta| above it are masked."""
 
     margin: float = 0.4
     delta_limit: float = 10.0

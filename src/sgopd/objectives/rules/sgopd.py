@@ -30,9 +30,7 @@ def sgopd(b: Batch, o: SignGateOptions) -> Tensor:
 
 
 def conflict_rule(b: Batch, o: SignGateOptions) -> Tensor:
-    """What a token gets where teacher and verifier disagree, [B, T]. [ours]: the paper's algebra is
-    unknown.
-    """
+    """What a token gets where teacher and verifier disagree, [B, T]. [ours]: the paper's algebra is unknown."""
     if o.conflict_mode == "gopd":
         return b.delta + (o.lambda_conflict - 1) * b.r
     if o.conflict_mode == "scale":
@@ -51,9 +49,7 @@ class SeededOptions(SignGateOptions):
 
 @register("random_gate", SeededOptions, needs_reference=True)
 def random_gate(b: Batch, o: SeededOptions) -> Tensor:
-    """Control: the gate's labels shuffled over the batch's gated tokens, so the keep rate is exactly the
-    gate's.
-    """
+    """Control: the gate's labels shuffled over the batch's gated tokens, so the keep rate is exactly the gate's."""
     gated = b.gate != NEUTRAL
     labels = b.gate[gated]
     order = torch.randperm(labels.numel(), generator=torch.Generator().manual_seed(o.seed))
