@@ -1,89 +1,102 @@
 """MLflow: one experiment per study, one parent run per method, one run per (method, seed) with all phases on one axis.
 
-The only module that imports mlflow. A re-run continues its run and never logs a point twice. What cannot be delivered is
-kept in ``mlflow-spool/`` and delivered by ``sgopd sync``: tracking never stops or loses a training run.
+The only module that imports mlflow. A record is first appended to a file in ``mlflow-spool/`` and then sent, so that neither a
+killed process nor an unreachable server loses a point; ``sgopd sync`` sends what is left. No point is ever logged twice.
 """
 
 import contextlib
 import fcntl
+import hashlib
+import itertools
 import json
 import logging
+import math
 import os
+import re
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sgopd.store import atomic_write_text
+from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 SPOOL = Path("mlflow-spool")
 DEFAULT_URI = "sqlite:///mlflow.db"
-POINTS_PER_REQUEST, SECONDS_PER_REQUEST = 500, 10.0
+FINAL_PHASE = "evaluation"  # after it a run is finished
+SECONDS_BETWEEN_REQUESTS = 10.0
+SHARE_OF_TIME = 0.01  # that requests may take, reachable server or not
+METRICS_PER_REQUEST, PARAMS_PER_REQUEST = 900, 90  # MLflow's limits are 1000 and 100
+
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which MLflow run is meant: the same identity always finds the same run."""
+    """Which MLflow run is meant: the same identity always finds the same run, in whichever phase."""
 
     study: str
     method: str
     seed: int
     fingerprint: str  # of the whole run, so that changed settings start a new run
 
+    @property
+    def key(self) -> str:
+        """The value of the tag ``sgopd.key`` by which the run is found again."""
+        return _key(self.method, self.seed, self.fingerprint)
 
-@dataclass
+
 class Run:
-    """A run that is being logged. Points are buffered; ``flush`` sends them."""
+    """A run that is being logged. Appending is immediate; sending waits for its turn (``SHARE_OF_TIME``)."""
 
-    identity: Identity
-    phase: str
-    params: dict[str, str]
-    tags: dict[str, str]
-    points: list[tuple[int, str, float]] = field(default_factory=list)
-    artefacts: list[str] = field(default_factory=list)
-    status: str = "RUNNING"
-    _remote: "_Remote | None" = None
-    _sent: float = field(default_factory=time.monotonic)
+    def __init__(self, file: "_SpoolFile", identity: Identity) -> None:
+        self._file, self._delivery = file, _Delivery(identity)
+        self._offset = 0  # up to where the file is sent
+        self._next_request = 0.0
+        self._warned = False
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add metrics at ``step``; sent in batches, so that logging stays far below 1 % of a step."""
-        self.points += [(step, name, float(value)) for name, value in metrics.items()]
-        if len(self.points) >= POINTS_PER_REQUEST or time.monotonic() - self._sent > SECONDS_PER_REQUEST:
-            self.flush()
+        """Add metrics at ``step`` (of the whole run, counted through all phases)."""
+        values = {_name(name): float(value) for name, value in metrics.items()}
+        self._append({"step": step, "metrics": values, "time": _milliseconds()})
 
     def artefact(self, path: Path) -> None:
-        """Attach a file to the run when it ends."""
-        self.artefacts.append(str(path))
-
-    def flush(self) -> None:
-        """Send what is buffered; if the server cannot be reached, keep it for ``sgopd sync``."""
-        if self._remote is None:
-            return
-        try:
-            self._remote.send(self)
-            self.points, self._sent = [], time.monotonic()
-        except Exception as error:  # whatever the client raises: training goes on
-            logger.warning("MLflow at %s cannot be reached (%s); metrics go to %s/, send them with `sgopd sync`",
-                           tracking_uri(), type(error).__name__, SPOOL)  # fmt: skip
-            self._remote = None
+        """Attach a file to the run."""
+        self._append({"artefact": str(path)})
 
     def close(self, status: str) -> None:
-        self.status = status
-        self.flush()
-        if self._remote is None:
-            self._spool()
+        """Set the run's status (RUNNING, FINISHED, FAILED, KILLED) and send all that is left."""
+        self._file.append({"status": status, "time": _milliseconds()})
+        if self._delivery.works or time.monotonic() >= self._next_request:
+            self._send()
+        if self._offset == self._file.size():
+            self._file.remove()
+        else:
+            logger.warning("not all of this run is in MLflow; it is kept in %s: send it with `sgopd sync`", SPOOL)
+        self._file.close()
 
-    def _spool(self) -> None:
-        content = {
-            "identity": self.identity.__dict__, "phase": self.phase, "params": self.params, "tags": self.tags,
-            "points": self.points, "artefacts": self.artefacts, "status": self.status,
-        }  # fmt: skip
-        name = f"{self.identity.fingerprint}-{self.phase}-{time.time_ns()}.json"
-        atomic_write_text(SPOOL / name, json.dumps(content))
+    def _append(self, record: Record) -> None:
+        self._file.append(record)
+        if time.monotonic() >= self._next_request:
+            self._send()
+
+    def _send(self) -> None:
+        start = time.monotonic()
+        records, end = self._file.read(self._offset)
+        try:
+            self._delivery.send(records)
+            self._offset, self._warned = end, False
+        except Exception as error:  # whatever the client raises: training goes on
+            if not self._warned:
+                logger.warning("MLflow at %s: %s: %s", tracking_uri(), type(error).__name__, str(error)[:200])
+            self._warned = True
+        now = time.monotonic()
+        self._next_request = now + max(SECONDS_BETWEEN_REQUESTS, (now - start) / SHARE_OF_TIME)
 
 
 @contextlib.contextmanager
@@ -100,40 +113,49 @@ def run(
     """The MLflow run of (study, method, seed) with this fingerprint of the whole run; created if it is not there.
 
     ``phase`` is the stage that logs now; ``params`` are logged once, tags are overwritten. The run ends as FINISHED when
-    the evaluation is in, as FAILED on an exception, and stays RUNNING between phases.
+    the evaluation is in, as FAILED on an exception, as KILLED on Ctrl-C or SIGTERM, and stays RUNNING between phases.
     """
-    current = Run(
-        Identity(study, method, seed, fingerprint), phase, {key: str(value)[:6000] for key, value in params.items()},
-        {"method": method, "seed": str(seed), "phase": phase, "fingerprint": fingerprint, "git_commit": git_commit()} | dict(tags),
-    )  # fmt: skip
-    with contextlib.suppress(_Unreachable):
-        current._remote = _Remote.find(current)
+    identity = Identity(study, method, seed, fingerprint)
+    common = {
+        "method": method, "seed": str(seed), "phase": phase, "fingerprint": fingerprint, "git_commit": git_commit(),
+    }  # fmt: skip
+    _send_leftovers(f"{identity.key}-*.jsonl")
+    file = _SpoolFile(SPOOL / f"{identity.key}-{phase}-{os.getpid()}-{time.time_ns()}.jsonl", new=True)
+    begin = {
+        "begin": asdict(identity), "phase": phase, "time": _milliseconds(),
+        "params": {_name(key): str(value)[:6000] for key, value in params.items()}, "tags": common | dict(tags),
+    }  # fmt: skip
+    current = Run(file, identity)
+    current._append(begin)
+    status = "FAILED"
     try:
-        yield current
-    except BaseException as error:
-        current.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with _terminated_as_exit():
+            yield current
+        status = "FINISHED" if phase == FINAL_PHASE else "RUNNING"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
         raise
-    current.close("FINISHED" if phase == "evaluation" else "RUNNING")
+    finally:
+        current.close(status)
 
 
 def replay() -> int:
-    """Deliver everything in the spool; returns the number of files delivered. Raises if the server is still away."""
-    delivered = 0
-    for path in sorted(SPOOL.glob("*.json")):
-        content = json.loads(path.read_text())
-        current = Run(
-            Identity(**content.pop("identity")), **{**content, "points": [tuple(p) for p in content["points"]]}
-        )
-        current._remote = _Remote.find(current)
-        current._remote.send(current)
-        path.unlink()
-        delivered += 1
-    return delivered
+    """Send everything that is left in the spool; returns the number of logs sent.
+
+    Logs of processes that are still running are theirs to send and are left alone. UserError if the server is away.
+    """
+    try:
+        return _replay("*.jsonl")
+    except Exception as error:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={tracking_uri()}: {type(error).__name__}: {str(error)[:300]}. "
+            f"Nothing is lost: it stays in {SPOOL}/. Start the server, or correct the address, and run `sgopd sync` again."
+        ) from error
 
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the SQLite file in the checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def method_name(method: str, point: str) -> str:
@@ -143,104 +165,243 @@ def method_name(method: str, point: str) -> str:
 
 def git_commit() -> str:
     """The checkout's commit, with ``-dirty`` when files differ from it; ``unknown`` outside a checkout."""
-    result = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
-    return result.stdout.strip() or "unknown"
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
-class _Unreachable(Exception):
-    """The tracking server cannot be reached now."""
+class _SpoolFile:
+    """One JSON record per line; locked by the process that writes or sends it. BlockingIOError if another one does."""
 
-
-class _Remote:
-    """A run on the server, and what it already holds."""
-
-    def __init__(self, client: Any, run_id: str, existed: bool) -> None:
-        self.client, self.run_id = client, run_id
-        self.known: dict[str, set[int]] = {}
-        self.existed = existed
-
-    @classmethod
-    def find(cls, current: Run) -> "_Remote":
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        path.parent.mkdir(exist_ok=True)
+        self.path = path
+        self._file = path.open("a+b" if new else "r+b")
         try:
-            with _one_at_a_time():
-                client = _client()
-                experiment = _experiment(client, current.identity.study)
-                parent, _ = _find_or_create(
-                    client, experiment, f"method:{current.identity.method}", current.identity.method, {}
-                )
-                name = f"{current.identity.method} seed {current.identity.seed}"
-                tags = {"mlflow.parentRunId": parent, **current.tags}
-                run_id, existed = _find_or_create(client, experiment, f"run:{current.identity.fingerprint}", name, tags)
-                remote = cls(client, run_id, existed)
-                if existed:
-                    client.update_run(run_id, status="RUNNING")
-            return remote
-        except Exception as error:
-            logger.warning(
-                "MLflow at %s cannot be reached (%s): %s", tracking_uri(), type(error).__name__, str(error)[:200]
-            )
-            raise _Unreachable from error
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise
 
-    def send(self, current: Run) -> None:
-        """Log points that are not there yet, parameters, tags, and at the end artefacts and status."""
-        from mlflow.entities import Metric, Param, RunTag
+    def append(self, record: Record) -> None:
+        self._file.write(json.dumps(record).encode() + b"\n")
+        self._file.flush()
 
-        now = int(time.time() * 1000)
-        points = [p for p in current.points if p[0] not in self._steps(p[1])]
-        metrics = [Metric(_metric_name(name), value, now, step) for step, name, value in points]
-        params = [Param(key, value) for key, value in current.params.items()]
-        tags = [RunTag(key, value) for key, value in current.tags.items()]
-        for first in range(0, max(len(metrics), 1), 900):
-            self.client.log_batch(self.run_id, metrics[first : first + 900], params[:90] if not first else (), tags)
-        for first in range(90, len(params), 90):
-            self.client.log_batch(self.run_id, params=params[first : first + 90])
-        for step, name, _ in points:
-            self.known[name].add(step)
-        current.params = {}
-        if current.status != "RUNNING":
-            for path in current.artefacts:
-                self.client.log_artifact(self.run_id, path)
-            self.client.set_terminated(self.run_id, current.status)
+    def read(self, offset: int) -> tuple[list[Record], int]:
+        """The whole records from ``offset`` on, and where they end; a torn last line (killed while writing) is left."""
+        self._file.seek(offset)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
 
-    def _steps(self, name: str) -> set[int]:
-        if name not in self.known:
-            history = self.client.get_metric_history(self.run_id, _metric_name(name)) if self.existed else []
-            self.known[name] = {metric.step for metric in history}
-        return self.known[name]
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _client() -> Any:
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_ALLOW_HTTP_REDIRECTS", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+class _Delivery:
+    """Sends records to the MLflow run of one identity, which it finds or creates at the first one."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.works = False  # the last request went through
+        self._client: Any = None
+        self._run_id = self._parent_id = ""
+        self._is_new = True  # without any metric yet
+        self._params: set[str] = set()
+        self._known: dict[str, dict[int, float]] = {}  # metric -> step -> value that the run holds
+        self._final = False  # in the last phase a changed value is news, not a repetition
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Log what the run doesn't hold yet. Raises what the client raises; sending the same again is harmless."""
+        self.works = False
+        if self._client is None:
+            self._find()
+        metrics: list[Any] = []
+        with _one_at_a_time() if _is_local() else contextlib.nullcontext():
+            for record in records:
+                if "metrics" in record:
+                    metrics += self._news(record)
+                elif "begin" in record:
+                    self._begin(record)
+            self._log_metrics(metrics)
+            for record in records:
+                if "artefact" in record:
+                    self._artefact(Path(record["artefact"]))
+                elif "status" in record:
+                    self._end(record)
+        self.works = True
+
+    def _find(self) -> None:
+        client = _connect()
+        client.search_experiments(max_results=1)  # an unreachable server shows before the lock is taken
+        with _one_at_a_time():
+            experiment = _experiment(client, self.identity.study)
+            method, seed = self.identity.method, self.identity.seed
+            parent = _find_or_create(client, experiment, _key(method), method, {"method": method})
+            tags = {"mlflow.parentRunId": parent.info.run_id}
+            found = _find_or_create(client, experiment, self.identity.key, f"{method} seed {seed}", tags)
+        self._run_id, self._parent_id = found.info.run_id, parent.info.run_id
+        self._params = set(found.data.params)
+        self._is_new = not found.data.metrics
+        self._client = client
+
+    def _begin(self, record: Record) -> None:
+        from mlflow.entities import Param, RunTag
+
+        self._final = record["phase"] == FINAL_PHASE
+        params = [Param(key, value) for key, value in record["params"].items() if key not in self._params]
+        tags = [RunTag(key, value) for key, value in record["tags"].items()]
+        self._client.log_batch(self._run_id, tags=tags)
+        for batch in _batches(params, PARAMS_PER_REQUEST):
+            self._client.log_batch(self._run_id, params=batch)
+            self._params.update(param.key for param in batch)
+        for run_id in (self._run_id, self._parent_id):
+            self._client.update_run(run_id, status="RUNNING")
+
+    def _news(self, record: Record) -> list[Any]:
+        """The record's points that the run doesn't hold."""
+        from mlflow.entities import Metric
+
+        step, news = record["step"], []
+        for name, value in record["metrics"].items():
+            known = self._history(name)
+            if step not in known or (self._final and not _same(known[step], value)):
+                news.append(Metric(name, value, record["time"], step))
+        return news
+
+    def _log_metrics(self, metrics: list[Any]) -> None:
+        once = {(metric.key, metric.step): metric for metric in metrics}  # a repeated step: its last value
+        for batch in _batches(once.values(), METRICS_PER_REQUEST):
+            self._client.log_batch(self._run_id, metrics=batch)
+            for metric in batch:
+                self._known[metric.key][metric.step] = metric.value
+
+    def _history(self, name: str) -> dict[int, float]:
+        if name not in self._known:
+            history = [] if self._is_new else self._client.get_metric_history(self._run_id, name)
+            self._known[name] = {point.step: point.value for point in sorted(history, key=lambda p: p.timestamp)}
+        return self._known[name]
+
+    def _artefact(self, path: Path) -> None:
+        if path.is_file():
+            self._client.log_artifact(self._run_id, str(path))
+        else:
+            logger.warning("%s is gone and cannot be attached to the MLflow run", path)
+
+    def _end(self, record: Record) -> None:
+        for run_id in (self._run_id, self._parent_id):
+            if record["status"] == "RUNNING":
+                self._client.update_run(run_id, status="RUNNING")
+            else:
+                self._client.set_terminated(run_id, record["status"], record["time"])
+
+
+def _send_leftovers(pattern: str) -> None:
+    """What a killed process left of this run goes first, if the server is there."""
+    with contextlib.suppress(Exception):
+        _replay(pattern)
+
+
+def _replay(pattern: str) -> int:
+    sent = 0
+    for path in sorted(SPOOL.glob(pattern)):
+        try:
+            file = _SpoolFile(path)
+        except (BlockingIOError, FileNotFoundError):  # written by a living process; sent by another one meanwhile
+            continue
+        with contextlib.closing(file):
+            records = file.read(0)[0]
+            if records:
+                _Delivery(Identity(**records[0]["begin"])).send(records)
+                sent += 1
+            file.remove()
+    return sent
+
+
+def _connect() -> Any:
+    """A client; the first one of a fresh SQLite file creates the tables, which must not happen twice at once."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri())
+    with _one_at_a_time() if _is_local() else contextlib.nullcontext():
+        return MlflowClient(tracking_uri())
+
+
+def _is_local() -> bool:
+    return not tracking_uri().startswith(("http://", "https://"))
 
 
 def _experiment(client: Any, study: str) -> str:
     found = client.get_experiment_by_name(study)
-    return str(found.experiment_id if found else client.create_experiment(study))
+    if found is None:
+        return str(client.create_experiment(study))
+    if found.lifecycle_stage == "deleted":  # its name stays taken
+        logger.warning("the MLflow experiment %s was deleted; it is restored to log to it", study)
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
-def _find_or_create(client: Any, experiment: str, key: str, name: str, tags: Mapping[str, str]) -> tuple[str, bool]:
-    """Id of the run with this key, and whether it was already there."""
+def _find_or_create(client: Any, experiment: str, key: str, name: str, tags: Mapping[str, str]) -> Any:
+    """The run that has this key, made if there is none."""
     found = client.search_runs([experiment], f"tags.`sgopd.key` = '{key}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id), True
-    created = client.create_run(experiment, run_name=name, tags={"sgopd.key": key, **tags})
-    return str(created.info.run_id), False
+    return found[0] if found else client.create_run(experiment, run_name=name, tags={"sgopd.key": key, **tags})
 
 
-def _metric_name(name: str) -> str:
-    """MLflow forbids @ in names: avg@8 becomes avg_at_8."""
-    return name.replace("@", "_at_")
+def _key(*parts: object) -> str:
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).hexdigest()
+
+
+def _name(name: str) -> str:
+    """A name that MLflow accepts: avg@8 becomes avg_at_8, any other stranger an underscore."""
+    return re.sub(r"[^\w\-./ ]", "_", name.replace("@", "_at_"))
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Jobs of one machine create schema, experiment and runs one after the other: MLflow itself would make doubles."""
-    with Path(".mlflow.lock").open("w") as file:
+    """Jobs of one machine create tables, experiment and runs one after the other: MLflow itself would make doubles."""
+    SPOOL.mkdir(exist_ok=True)
+    with (SPOOL / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _terminated_as_exit() -> Iterator[None]:
+    """Turn SIGTERM (a cancelled job, a time limit) into SystemExit, so that the run can be marked."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -11,7 +11,8 @@ STUDY = Path(config.get("study", "configs/tiny.yaml"))
 try:
     POINTS = [Artefacts(study) for study in load_studies(STUDY)]
 except UserError as error:
-    sys.exit(f"sgopd: {error}")
+    print(f"sgopd: {error}", file=sys.stderr)
+    sys.exit(2)
 
 BY_RESULTS = {str(point.results): point for point in POINTS}
 RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)

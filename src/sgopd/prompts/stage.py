@@ -11,7 +11,7 @@ from pathlib import Path
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
 from sgopd.errors import UserError
-from sgopd.models import load_tokenizer, render_prompt
+from sgopd.models import check_compatible, load_tokenizer, render_prompt
 from sgopd.prompts.filters import Funnel, clean_benchmark, clean_training
 from sgopd.prompts.sources import FileSource, HubSource, Rows, load_source
 from sgopd.prompts.synthetic import Split, SyntheticSource, problems
@@ -58,6 +58,8 @@ def _clean(study: Study, artefacts: Artefacts) -> tuple[dict[str, Rows], list[Fu
     funnels.insert(0, funnel)
     held_out = {"validation": validation} | held_out
     tokenizer = load_tokenizer(artefacts.model("student").folder)
+    if not artefacts.trains("teacher"):  # a pair that does not fit must stop here, before any model has worked
+        check_compatible(tokenizer, load_tokenizer(artefacts.model("teacher").folder))
 
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(render_prompt(tokenizer, text, study.models.prompt_template)) for text in texts]

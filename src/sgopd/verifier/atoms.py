@@ -167,7 +167,8 @@ def _subscript(reader: "Reader") -> str:
     reader.expect("_")
     if not (reader.token.value == "{" and reader.token.kind == "mark"):
         return reader.take().value
-    depth, parts = 0, []
+    depth = 0
+    parts: list[str] = []
     while True:
         token = reader.take()
         depth += (token.value == "{") - (token.value == "}")
@@ -217,6 +218,8 @@ def _read_bracket(reader: "Reader") -> Node:
         return node
     if opening == "|":
         return _read_bars(reader)
+    if opening == r"\{" and (condition := _set_builder(reader)):
+        return condition
     if opening not in CLOSING:
         raise UnreadableError(f"a formula cannot begin with {opening!r}")
     if reader.token.value in CLOSING[opening]:
@@ -234,6 +237,23 @@ def _read_bracket(reader: "Reader") -> Node:
     if len(items) == 1 and opening + closing in ("()", "[]"):
         return items[0] if items[0].op != "num" else Node("paren", items)
     return Node("seq", items, "()" if opening == "langle" else opening + closing)
+
+
+def _set_builder(reader: "Reader") -> Node | None:
+    r"""The condition in ``\{x \mid x > 1\}`` and ``\{x \in \mathbb{R} : x > 1\}``, which is the set of what fulfils it."""
+    start = reader.at
+    if reader.take().kind == "letter":
+        if reader.accept("in"):
+            over = read_atom(reader)
+            if over != Node("const", name="R"):
+                reader.at = start
+                return None
+        if reader.accept("mid", "|", ":"):
+            condition = reader.read_list()
+            reader.expect(r"\}")
+            return condition
+    reader.at = start
+    return None
 
 
 def _read_bars(reader: "Reader") -> Node:

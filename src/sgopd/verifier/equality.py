@@ -131,7 +131,7 @@ def equal_values(left: Value, right: Value) -> bool:
 
 
 def _vanishes(value: Value) -> bool:
-    return (not isinstance(value, Fraction) and abs(value) < mpmath.mpf(10) ** -60) or value == 0
+    return bool(abs(value) < mpmath.mpf(10) ** -60) if not isinstance(value, Fraction) else value == 0
 
 
 def _still_vanish(gold: Node, answer: Node) -> bool:

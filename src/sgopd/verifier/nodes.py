@@ -46,7 +46,8 @@ GREEK = frozenset(
 CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "emptyset": "empty", "varnothing": "empty"}
 NUMBER_SETS = {"R": "R", "Z": "Z", "Q": "Q", "N": "N", "C": "C"}
 RELATIONS = {
-    "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "lt": "<", "gt": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=",
+    "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "lt": "<", "gt": ">", "le": "<=", "leq": "<=",
+    "leqslant": "<=", "ge": ">=", "geq": ">=",
     "geqslant": ">=", "ne": "!=", "neq": "!=", "approx": "=", "simeq": "=", "in": "in", "equiv": "=", "coloneqq": "=",
 }  # fmt: skip
 DOTS = frozenset("ldots dots cdots dotsc dotsb".split())

@@ -4,42 +4,23 @@ In: the text of an answer. Out: text without layout (spacing, sizes, fonts, deli
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+
+from sgopd.verifier.characters import plain_characters
 
 MAX_ANSWER = 6_000  # characters; longer answers are compared as text only
 MAX_DIGITS = 3_000  # digits of a number that is read as one
 
-_UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ",
-    "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
-    "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "Ø": r"\emptyset ",
-    "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}",
-    "ℂ": r"\mathbb{C}", "±": r"\pm ", "∓": r"\mp ", "∣": "|", "…": r"\ldots ", "⋯": r"\ldots ", "∖": r"\setminus ", "⌊": r"\lfloor ",
-    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'", "‘": "'", "“": "",
-    "”": "", "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "", "£": "", "∛": r"\sqrt[3]",
-}  # fmt: skip
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho _ sigma tau upsilon phi chi psi omega"
-_UNICODE |= {chr(0x3B1 + i): f"\\{name} " for i, name in enumerate(_GREEK.split()) if name not in ("_", "omicron")}
-_UNICODE |= {
-    letter: f"\\{name} "
-    for letter, name in zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), strict=True)
-}
-_SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
-_SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
-_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x06\x0e-\x1f\x7f]")
-_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # text that is shown in another order than it is stored
-_TRANSLATE = str.maketrans(_UNICODE)
-
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]{1,40}\|>|</?s>|</?answer>")
 _ESCAPED = (  # a LaTeX command whose backslash was read as an escape ("\frac" -> form feed, "rac")
     ("\x0c", r"\f"), ("\x08", r"\b"), ("\x0b", r"\v"), ("\x07", r"\a"), ("\ttext", r"\text"), ("\ttimes", r"\times"),
     ("\times", r"\times"), ("\theta", r"\theta"), ("\tfrac", r"\tfrac"), ("\text", r"\text"), ("\right", r"\right"),
 )  # fmt: skip
 _SPACING = re.compile(
-    r"\\(?:quad|qquad|displaystyle|textstyle|scriptstyle|limits|nolimits|phantom\{[^{}]*\}|hspace\*?\{[^{}]*\})(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"
+    r"\\(?:quad|qquad|displaystyle|textstyle|scriptstyle|limits|nolimits|phantom\{[^{}]*\}|hspace\*?\{[^{}]*\})"
+    r"(?![A-Za-z])|(?<!\\)\\[,;:> ]|~"
 )
 _GLUED_QUAD = re.compile(r"\\(q?quad)(?=[A-Za-z])")
 _SIZES = re.compile(
@@ -55,7 +36,6 @@ _THOUSANDS_TEX = re.compile(r"(?<=\d)(?: ?\{,\s*\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}
 _DECIMAL_TEX = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _COMMENT = re.compile(r"(?<!\\)%[^\S\n]*[^\s][^\n]*\n")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
-_SCRIPT = re.compile("[" + "".join(_SUPERSCRIPT) + "]+|[" + "".join(_SUBSCRIPT) + "]+")
 _DANGLING = ".,;:"
 
 _INTEGER_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d+)?")
@@ -69,7 +49,7 @@ _DECIMAL_COMMA = re.compile(r"([+-]?(?:0|\d{4,})),(\d+)")
 def clean(text: str) -> str:
     """One plain spelling: no layout, fonts, unicode variants or math delimiters. Linear in the length of ``text``."""
     text = _repair(_SPECIAL_TOKEN.sub("", text))
-    text = _plain_unicode(text)
+    text = plain_characters(text)
     text = _COMMENT.sub(" ", text)
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
@@ -89,28 +69,6 @@ def _repair(text: str) -> str:
     for broken, meant in _ESCAPED:
         text = text.replace(broken, meant)
     return _CONTROL.sub("", text)
-
-
-def _plain_unicode(text: str) -> str:
-    if text.isascii():
-        return text
-    text = _INVISIBLE.sub("", text)
-    if _DIRECTION.search(text):
-        return r"\unreadable"
-    text = _SCRIPT.sub(lambda m: _script(m.group()), text)
-    text = "".join(_vulgar_fraction(c) if unicodedata.category(c) == "No" else c for c in text).translate(_TRANSLATE)
-    return unicodedata.normalize("NFKC", text).translate(_TRANSLATE)
-
-
-def _script(run: str) -> str:
-    if run[0] in _SUPERSCRIPT:
-        return "^{" + "".join(_SUPERSCRIPT[c] for c in run) + "}"
-    return "_{" + "".join(_SUBSCRIPT[c] for c in run) + "}"
-
-
-def _vulgar_fraction(character: str) -> str:
-    top, slash, bottom = unicodedata.normalize("NFKC", character).partition("⁄")
-    return f"\\frac{{{top}}}{{{bottom}}}" if slash and bottom else character
 
 
 def squeeze(cleaned: str) -> str:

@@ -9,8 +9,8 @@ from sgopd.verifier.nodes import RELATIONS, SCALES, SET_OPERATIONS, Node, Unread
 
 CONNECTIVES = {",": ",", ";": ",", "and": "and", "or": "or", "land": "and", "wedge": "and", "lor": "or", "vee": "or"}
 LEADING_WORDS = (
-    "the answer is", "answer is", "the final answer is", "final answer is", "answer", "final answer", "the answer", "so", "thus", "hence",
-    "therefore", "is", "it is", "approximately", "about", "exactly", "either", "both", "where", "total of", "a total of",
+    "the answer is", "answer is", "the final answer is", "final answer is", "answer", "final answer", "the answer", "so", "thus",
+    "hence", "therefore", "is", "it is", "approximately", "about", "exactly", "either", "both", "where", "total of", "a total of",
 )  # fmt: skip
 TRAILING_WORDS = ("approximately", "only", "or so", "in total", "total", "respectively", "exactly")
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,11 +61,9 @@ class _Worker:
         places = "" if task.decimal_places is None else str(task.decimal_places)
         line = json.dumps({"gold": task.gold, "answer": task.answer, "places": places})
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # its end is seen as the end of its output
             self.process.stdin.write(line.encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is seen as the end of its output
 
     def messages(self) -> list[dict[str, Any]] | None:
         """Whole lines that arrived; None at the end of the process."""
@@ -80,10 +79,8 @@ class _Worker:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
 
 
 class Pool:

@@ -13,7 +13,7 @@ Same = Callable[[Node, Node, int | None], bool]
 
 
 def is_name(node: Node) -> bool:
-    """What an answer may be called: ``x``, ``f(x)``, ``AB``, ``|AB|``, ``NO/BO``, ``S:T``, ``(p, q)``, ``sin A``; not ``2x + z``."""
+    """What an answer may be called: ``x``, ``f(x)``, ``AB``, ``|AB|``, ``NO/BO``, ``S:T``, ``(p, q)``; not ``2x + z``."""
     if node.op in ("sym", "text", "call"):
         return True
     if node.op in ("mul", "div", "ratio", "abs", "paren", "seq", "list"):

@@ -50,7 +50,7 @@ def _same_piece(gold: Piece, answer: Piece, places: int | None) -> bool:
 
 def _same_end(gold: Node, answer: Node, places: int | None) -> bool:
     if INFINITY in (*gold.args, gold, *answer.args, answer):
-        return order(gold) == order(answer)
+        return bool(order(gold) == order(answer))
     return same_value(gold, answer, places)
 
 
@@ -96,13 +96,17 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
     """Sorted, with pieces that touch or overlap joined."""
     done: list[Piece] = []
     for piece in sorted(pieces, key=lambda p: (order(p.low), p.low_open)):
-        last = done[-1] if done else None
-        gap = None if last is None else order(piece.low) - order(last.high)
-        if last is not None and (gap < 0 or (gap == 0 and not (last.high_open and piece.low_open))):
-            done[-1] = _joined(last, piece)
+        if done and _touch(done[-1], piece):
+            done[-1] = _joined(done[-1], piece)
         elif order(piece.low) < order(piece.high) or not (piece.low_open or piece.high_open):
             done.append(piece)
     return done
+
+
+def _touch(first: Piece, second: Piece) -> bool:
+    if order(second.low) == order(first.high):
+        return not (first.high_open and second.low_open)
+    return bool(order(second.low) < order(first.high))
 
 
 def _joined(first: Piece, second: Piece) -> Piece:
