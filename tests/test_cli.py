@@ -26,7 +26,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_says_what_goes_in_and_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+def test_every_stage_says_what_goes_in_and_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
     assert run(monkeypatch, stage, "--help") == 0
     text = capsys.readouterr().out
     assert "In:" in text and "Out:" in text and "--study" in text
@@ -48,7 +50,12 @@ ARGUMENTS = {
     ],
 )
 def test_a_bad_study_stops_every_command_with_one_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: str, changes: dict, words: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    stage: str,
+    changes: dict,
+    words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(override(TINY, changes)))
@@ -114,14 +121,18 @@ def test_no_prompt_left_is_an_error_that_says_which_filter_took_them(
     assert not (tmp_path / "data").exists()
 
 
-def test_show_prints_every_default(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_show_prints_every_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(TINY))
     assert run(monkeypatch, "show", "--study", str(tmp_path / "study.yaml")) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["methods"]["sgopd"]["optimiser"]["weight_decay"] == 0.01
 
 
-def test_rules_lists_every_rule_with_its_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_lists_every_rule_with_its_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "rules") == 0
     text = capsys.readouterr().out
     assert "lambda_consensus=1.8" in text and "opdvr" in text

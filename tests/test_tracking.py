@@ -13,7 +13,13 @@ from sgopd import tracking
 
 def log(seed: int, phase: str, steps: range, method: str = "opd", fingerprint: str = "") -> None:
     with tracking.run(
-        "study", method, seed, fingerprint=fingerprint or f"f{method}{seed}", phase=phase, params={"lr": 0.1}, tags={"point": ""}
+        "study",
+        method,
+        seed,
+        fingerprint=fingerprint or f"f{method}{seed}",
+        phase=phase,
+        params={"lr": 0.1},
+        tags={"point": ""},
     ) as run:
         for step in steps:
             run.log(step, {"loss": float(step), "test/avg@8": 0.5})
@@ -39,7 +45,9 @@ def test_phases_and_evaluation_of_one_run_share_one_axis_under_the_method(checko
     assert set(found) == {"opd", "opd seed 0", "opd seed 1"}
     child = found["opd seed 0"]
     assert child.data.tags["mlflow.parentRunId"] == found["opd"].info.run_id
-    assert child.data.tags["fingerprint"] == "fopd0" and child.data.tags["seed"] == "0" and "git_commit" in child.data.tags
+    assert (
+        child.data.tags["fingerprint"] == "fopd0" and child.data.tags["seed"] == "0" and "git_commit" in child.data.tags
+    )
     assert child.data.params == {"lr": "0.1"}
     assert history(child, "loss") == [(step, float(step)) for step in range(6)]
     assert child.data.metrics["test/avg_at_8"] == 0.5
@@ -60,7 +68,10 @@ def test_changed_settings_start_a_new_run_below_the_same_method(checkout: Path) 
 
 
 def test_a_failed_job_is_marked_as_failed_and_keeps_its_points(checkout: Path) -> None:
-    with pytest.raises(RuntimeError), tracking.run("study", "opd", 0, fingerprint="f", phase="phase1", params={}, tags={}) as run:
+    with (
+        pytest.raises(RuntimeError),
+        tracking.run("study", "opd", 0, fingerprint="f", phase="phase1", params={}, tags={}) as run,
+    ):
         run.log(0, {"loss": 1.0})
         raise RuntimeError
     [child] = [run for run in runs() if run.info.run_name == "opd seed 0"]

@@ -72,8 +72,8 @@ class Artefacts:
     def prompts(self) -> Artefact:
         prompts = self.study.prompts.model_dump(mode="json")
         tokenizer = {"student": self.model("student").fingerprint}  # prompt lengths are counted in its tokens
-        return self._shared("prompts", tokenizer, prompts=prompts, files=self._prompt_files(), template=self.study.models.prompt_template,
-                            seed=self.study.seed)  # fmt: skip
+        return self._shared("prompts", tokenizer, prompts=prompts, files=self._prompt_files(),
+                            template=self.study.models.prompt_template, seed=self.study.seed)  # fmt: skip
 
     def _prompt_files(self) -> dict[str, str]:
         """Checksums of the local files that problems come from."""

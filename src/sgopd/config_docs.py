@@ -14,8 +14,8 @@ A study is one YAML file. Every key, its type, default and meaning; made from th
 Unknown keys are errors. Two keys stand outside the tables: `extends: other.yaml` takes over another study's keys, and `grid`
 maps axes to values (`training.hold: [0.1, 0.2]`, or a name to named changes) and makes one study per point.
 
-A method is a name and the keys of `training` that it changes, e.g. `sgopd: {objective: {rule: sgopd}}`. The options of each rule are
-listed by `sgopd rules`.
+A method is a name and the keys of `training` that it changes, e.g. `sgopd: {objective: {rule: sgopd}}`. The options of each
+rule are listed by `sgopd rules`.
 """
 
 

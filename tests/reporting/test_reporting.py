@@ -108,8 +108,9 @@ def inputs(numbers: pd.DataFrame, token: str = "3") -> ReportInputs:
     rollouts = pd.DataFrame(
         [
             {
-                "method": "sgopd", "seed": 0, "step": 0, "prompt_id": token, "rollout_index": 0, "verdict": "correct", "reward": 1.0,
-                "group_advantage": 1.0, "token_ids": [1, 2, 3], "tokens": [token, "+", "4"], "delta": [0.5, -0.5, 0.0],
+                "method": "sgopd", "seed": 0, "step": 0, "prompt_id": token, "rollout_index": 0, "verdict": "correct",
+                "reward": 1.0, "group_advantage": 1.0, "token_ids": [1, 2, 3], "tokens": [token, "+", "4"],
+                "delta": [0.5, -0.5, 0.0],
                 "log_ratio_ref": [0.1, 0.2, 0.3], "gate": [1, 0, -1], "advantage": [0.6, -0.5, 0.0],
             }
         ]

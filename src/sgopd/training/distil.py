@@ -37,7 +37,8 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
     with tracking.run(
         study.name, tracking.method_name(method, study.point), seed, phase=f"phase{phase}",
-        fingerprint=artefacts.final_model(method, seed).fingerprint, params=flatten(study.runs[method].model_dump()), tags={"point": study.point},
+        fingerprint=artefacts.final_model(method, seed).fingerprint, params=flatten(study.runs[method].model_dump()),
+        tags={"point": study.point},
     ) as run:  # fmt: skip
         _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
         _write(folder, artefact, learner, progress)

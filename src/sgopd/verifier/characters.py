@@ -8,12 +8,14 @@ import unicodedata
 
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
-    "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
-    "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
-    "Ø": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}",
-    "ℂ": r"\mathbb{C}", "±": r"\pm ", "∓": r"\mp ", "∣": "|", "…": r"\ldots ", "⋯": r"\ldots ", "∖": r"\setminus ",
-    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'", "‘": "'", "“": "",
-    "”": "", "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "",
+    "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ",
+    "≥": r"\ge ", "≠": r"\ne ", "⩽": r"\le ", "⩾": r"\ge ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ",
+    "∅": r"\emptyset ",
+    "Ø": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}",
+    "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}", "±": r"\pm ", "∓": r"\mp ", "∣": "|", "…": r"\ldots ",
+    "⋯": r"\ldots ", "∖": r"\setminus ",
+    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "′": "'", "’": "'",
+    "‘": "'", "“": "", "”": "", "，": ",", "：": ":", "；": ";", "（": "(", "）": ")", "％": r"\%", "￥": "", "¥": "", "€": "",
     "£": "", "∛": r"\sqrt[3]",
 }  # fmt: skip
 _GREEK = (
