@@ -2,9 +2,10 @@
 # Runs a study and shows its main table; records the caches in data.dvc when something new was made.
 set -euo pipefail
 study=$1
-before=$(ls -d data/*/* 2>/dev/null | sort | cksum)
+caches() { find data -mindepth 2 -maxdepth 2 -not -path 'data/logs/*' -not -name '.*' 2>/dev/null | sort | cksum; }
+before=$(caches || true)
 snakemake --cores all --config study="$study"
-if [ "$before" != "$(ls -d data/*/* 2>/dev/null | sort | cksum)" ]; then
+if [ "$before" != "$(caches)" ]; then
   dvc add --quiet data
 fi
 echo
