@@ -50,7 +50,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
 def test_a_study_ends_with_tables_figures_and_a_report(finished: Path) -> None:
     with (finished / "results/tables/main.csv").open() as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["sgopd", "teacher", "student"]
-    for name in ("tables/main.md", "tables/main.tex", "tables/metrics.json", "figures/accuracy.png", "figures/accuracy.svg"):
+    for name in (
+        "tables/main.md",
+        "tables/main.tex",
+        "tables/metrics.json",
+        "figures/accuracy.png",
+        "figures/accuracy.svg",
+    ):
         assert (finished / "results" / name).stat().st_size > 0
     assert "<h1>" in (finished / "results/report.html").read_text()
 
@@ -71,7 +77,9 @@ def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
 def test_a_change_runs_again_exactly_what_depends_on_it(finished: Path) -> None:
     changed = override(STUDY, {"methods": {"sgopd": {"optimiser": {"lr": 2e-3}}}})
     plan = snakemake(finished, "-n", *with_study(finished, changed)).stdout
-    jobs = {words[0]: int(words[1]) for line in plan.splitlines() if len(words := line.split()) == 2 and words[1].isdigit()}
+    jobs = {
+        words[0]: int(words[1]) for line in plan.splitlines() if len(words := line.split()) == 2 and words[1].isdigit()
+    }
     assert jobs == {"all": 1, "distil": 3, "evaluate": 1, "compare": 1, "report": 1, "total": 7}
 
 

@@ -19,9 +19,10 @@ from sgopd.reporting.tables import verdict
 PAGE, IMAGES = Path("docs/results.md"), Path("docs/images/results")
 HEAD = """# Results of the tiny study
 
-Made by `make study` from `results/studies/*/tables`; what it means stands in [experiments.md](experiments.md), how intervals are
-made in [statistics.md](statistics.md). Accuracies in points with 95 % intervals over problems and seeds; Δ: paired difference to the
-baseline; p: sign-flip test over problems, Holm-corrected. Settings were chosen on validation problems only; these are test problems.
+Made by `make study` from `results/studies/*/tables`; what it means stands in [experiments.md](experiments.md), how intervals
+are made in [statistics.md](statistics.md). Accuracies in points with 95 % intervals over problems and seeds; Δ: paired
+difference to the baseline; p: sign-flip test over problems, Holm-corrected. Settings were chosen on validation problems only;
+these are test problems.
 """
 
 
@@ -44,7 +45,11 @@ def section(path: Path) -> str:
         text += [f"**{study.point}**\n"] if study.point else []
         text += [_verdicts(study), ""]
     if not points[0].point:
-        text += [(results / "tables/main.md").read_text(), "Accuracy per benchmark:\n", (results / "tables/benchmarks.md").read_text()]
+        text += [
+            (results / "tables/main.md").read_text(),
+            "Accuracy per benchmark:\n",
+            (results / "tables/benchmarks.md").read_text(),
+        ]
         text += [_figure(points[0], results / "figures" / f"{name}.png") for name in _shown(results)]
         text += ["\nMedian seconds per run:\n", (results / "tables/cost.md").read_text()]
     return "\n".join(text)
