@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from sgopd.config import Training
-from sgopd.engines.forward import response_logprobs
+from sgopd.engines.forward import response_hidden
 from sgopd.errors import UserError
-from sgopd.objectives import policy_loss, teacher_loss
+from sgopd.objectives import aggregation_weight, fused_policy_gradient, policy_gradient_weight, policy_loss
 from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
 from sgopd.training.data import TeacherSample
 
@@ -37,27 +37,44 @@ def policy_gradient(
 
     With one update per batch the live student is the old policy: its log-probs come from the forward pass of the loss.
     """
-    objective, reused = training.objective, training.updates_per_batch > 1
     n_tokens = sum(len(batch.responses[i]) for i in rows)
-    total = len(rows) if objective.aggregate == "sequence_mean" else n_tokens
+    total = len(rows) if training.objective.aggregate == "sequence_mean" else n_tokens
     sums = Sums()
     lengths = [len(batch.prompts[i].token_ids) + len(batch.responses[i]) for i in rows]
     for picked in micro_batches(lengths, training.micro_batch_tokens):
         micro = [rows[i] for i in picked]
-        prompts = [batch.prompts[i].token_ids for i in micro]
-        responses = [batch.responses[i] for i in micro]
-        flat, entropy = response_logprobs(model, prompts, responses, pad_id)
-        mask = length_mask(responses)
-        behaviour = batch.logp_s[micro, : mask.shape[1]]
-        loss, diagnostics = policy_loss(
-            unflatten(flat, mask), advantage[micro, : mask.shape[1]], mask,
-            logp_old=behaviour if reused else None, logp_behaviour=behaviour, clip_epsilon=objective.clip_epsilon,
-            importance_cap=objective.importance_cap, agg=objective.aggregate, total=total,
-        )  # fmt: skip
-        loss.backward()  # type: ignore[no-untyped-call]
-        sums.add(1.0, **{"loss/policy": loss.item()})
-        sums.add(int(mask.sum()) / n_tokens, entropy=entropy.mean().item(), **diagnostics)
+        entropy, loss, diagnostics = _micro_gradient(model, batch, micro, advantage, training, total, pad_id)
+        sums.add(1.0, **{"loss/policy": loss})
+        sums.add(sum(len(batch.responses[i]) for i in micro) / n_tokens, entropy=entropy, **diagnostics)
     return sums.totals
+
+
+def _micro_gradient(
+    model: Any, batch: Batch, micro: list[int], advantage: Tensor, training: Training, total: int, pad_id: int
+) -> tuple[float, float, dict[str, float]]:
+    """The same for one micro-batch, in one pass over the head; its mean entropy, loss and diagnostics."""
+    objective, responses = training.objective, [batch.responses[i] for i in micro]
+    hidden, targets = response_hidden(model, [batch.prompts[i].token_ids for i in micro], responses, pad_id)
+    mask = length_mask(responses)
+    A, behaviour = (x[micro, : mask.shape[1]] for x in (advantage, batch.logp_s))
+    old = behaviour if training.updates_per_batch > 1 else None
+    clamps: dict[str, Any] = {"clip_epsilon": objective.clip_epsilon, "importance_cap": objective.importance_cap}
+    share = aggregation_weight(mask, objective.aggregate, total)
+    flat_A, flat_behaviour, flat_share = (x[mask].to(hidden.device) for x in (A, behaviour, share))
+
+    def token_weight(logp: Tensor, rows: slice) -> Tensor:
+        b = flat_behaviour[rows]
+        return flat_share[rows] * policy_gradient_weight(
+            logp, flat_A[rows], logp_old=None if old is None else b, logp_behaviour=b, **clamps
+        )
+
+    value, token = fused_policy_gradient(hidden, model.get_output_embeddings().weight, targets, token_weight)
+    (-value).backward()  # type: ignore[no-untyped-call]
+    loss, diagnostics = policy_loss(
+        unflatten(token.logprob.cpu(), mask), A, mask, logp_old=old, logp_behaviour=behaviour,
+        agg=objective.aggregate, total=total, **clamps,
+    )  # fmt: skip
+    return token.entropy.mean().item(), loss.item(), diagnostics
 
 
 def imitation_gradient(
@@ -67,13 +84,13 @@ def imitation_gradient(
     sums = Sums()
     lengths = [len(sample.prompt.token_ids) + len(sample.response_ids) for sample in samples]
     for picked in micro_batches(lengths, token_budget):
-        prompts = [samples[i].prompt.token_ids for i in picked]
         responses = [samples[i].response_ids for i in picked]
-        flat, _ = response_logprobs(model, prompts, responses, pad_id)
+        hidden, targets = response_hidden(model, [samples[i].prompt.token_ids for i in picked], responses, pad_id)
         mask = length_mask(responses)
-        loss = teacher_loss(unflatten(flat, mask), mask, total=total)
-        (weight * loss).backward()
-        sums.add(1.0, **{"loss/imitation": loss.item()})
+        share = aggregation_weight(mask, "sequence_mean", total)[mask].to(hidden.device)
+        value, _ = fused_policy_gradient(hidden, model.get_output_embeddings().weight, targets, share)
+        (-weight * value).backward()  # type: ignore[no-untyped-call]
+        sums.add(1.0, **{"loss/imitation": -value.item()})
     return sums.totals
 
 
