@@ -1,5 +1,7 @@
 """The gradients of one update against the loss of METHOD through full logits and autograd."""
 
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from sgopd.config import Objective, Training
 from sgopd.engines.base import Rollout
-from sgopd.objectives import policy_loss
+from sgopd.objectives import forward_kl, generalised_jsd, policy_loss, reverse_kl, top_k_with_tail
 from sgopd.prompts.render import Prompt
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample
@@ -84,6 +86,42 @@ def test_the_policy_gradient_is_that_of_the_loss(
     assert metrics["clip_share/ratio"] == pytest.approx(diagnostics["clip_share/ratio"])
     assert (metrics["clip_share/ratio"] > 0) == (updates > 1)
     assert (metrics["clip_share/importance"] > 0) == (updates == 1)
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+@pytest.mark.parametrize("base", ["reverse_kl", "forward_kl", "jsd"])
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_a_base_loss_over_the_vocabulary_descends_its_mean_divergence(
+    model: Any, batch: Batch, base: Any, top_k: int | None, budget: int
+) -> None:
+    teacher = deepcopy(model).requires_grad_(False)
+    for parameter in teacher.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
+    objective = Objective(base=base, top_k=top_k, jsd_beta=0.3)
+    training = Training(prompts_per_step=2, group_size=G, micro_batch_tokens=budget, objective=objective)
+    metrics = policy_gradient(model, batch, range(4), torch.zeros(4, 9), training, PAD, teacher)
+    got = gradient(model)
+    losses = []
+    for prompt, response in zip(batch.prompts, batch.responses, strict=True):
+        s, t = (
+            network(input_ids=torch.tensor([ids + response])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
+            for network, ids in ((model, prompt.token_ids), (teacher, prompt.teacher_ids))
+        )
+        pair = (s, t) if top_k is None else top_k_with_tail(s, t, top_k)
+        losses.append(
+            {"reverse_kl": reverse_kl, "forward_kl": forward_kl, "jsd": partial(generalised_jsd, beta=0.3)}[base](
+                *pair
+            ).mean()
+        )
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    torch.testing.assert_close(got, gradient(model), rtol=1e-4, atol=1e-6)
+    assert metrics == {"loss/policy": pytest.approx(loss.item(), rel=1e-5)}
+
+
+def test_a_base_loss_over_the_vocabulary_takes_no_other_rule() -> None:
+    with pytest.raises(ValueError, match="goes with rule opd"):
+        Objective(base="jsd", rule="sgopd")
 
 
 @pytest.mark.parametrize("budget", [1, 10_000])

@@ -138,10 +138,11 @@ class Learner:
         metrics: dict[str, float] = defaultdict(float)
         updates = self.training.updates_per_batch
         size = len(batch.prompts) // updates
+        teacher = None if self.training.objective.base == "sampled" else self.pair.teacher_engine.model
         with self._timed("update"):
             for first in range(0, len(batch.prompts), size):
                 rows = range(first, first + size)
-                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
+                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id, teacher)
                 if gamma > 0:
                     parts |= self._imitation(*self.imitable_of(step, batch, rows), gamma)
                 parts["grad_norm"] = clipped_step(
