@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,6 +31,11 @@ class Part(BaseModel):
     """A part of the study: immutable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _is(default: object) -> Callable[[object], bool]:
+    """For keys that came later: at its default a key is left out of fingerprints, so that finished runs stay valid."""
+    return lambda value: value == default
 
 
 class Sampling(Part):
@@ -104,6 +109,20 @@ class Objective(Part):
 
     rule: str = Field("opd", description="Name of the advantage rule; `sgopd rules` lists them with their options.")
     options: dict[str, Any] = Field({}, description="Options of the rule, e.g. lambda_consensus; see `sgopd rules`.")
+    base: Literal["sampled", "reverse_kl", "forward_kl", "jsd"] = Field(
+        "sampled",
+        description="`sampled`: the policy gradient of `rule` on sampled tokens. The others descend a divergence of student "
+        "and teacher over the whole vocabulary at every response token, and take rule `opd` without options.",
+        exclude_if=_is("sampled"),
+    )
+    jsd_beta: float = Field(
+        0.5, gt=0, lt=1, description="beta of base `jsd` (GKD's generalised JSD); towards 0 the forward KL.",
+        exclude_if=_is(0.5),
+    )  # fmt: skip
+    top_k: int | None = Field(
+        None, ge=1, description="Bases over the vocabulary: the teacher's k likeliest tokens and one bucket for the rest.",
+        exclude_if=_is(None),
+    )  # fmt: skip
     aggregate: Literal["sequence_mean", "token_mean"] = Field(
         "sequence_mean", description="Mean over sequences of per-sequence token means, or one mean over all tokens."
     )
@@ -118,14 +137,19 @@ class Objective(Part):
         from sgopd.objectives import options_for  # here: torch takes over a second to import
 
         options_for(self.rule, **self.options)
+        if self.base != "sampled" and (self.rule != "opd" or self.options):
+            raise ValueError(f"base {self.base} has no token advantages: it goes with rule opd without options")
         return self
 
 
 class TeacherSampling(Part):
     """The auxiliary cross-entropy on cached teacher rollouts, L_gate + gamma(s) L_CE(V) (METHOD section 3)."""
 
-    schedule: Literal["off", "cosine", "linear", "constant"] = Field(
-        "off", description="Shape of gamma(s) after the hold."
+    schedule: Literal["off", "cosine", "linear", "constant", "share", "in_group"] = Field(
+        "off",
+        description="How the teacher's rollouts leave: the shape of gamma(s) after the hold (`constant`: they stay); `share`: "
+        "gamma stays, the share of prompts with a teacher rollout falls along the cosine; `in_group`: `cosine`, and the "
+        "rollouts join their group's statistics.",
     )
     gamma0: float = Field(0.1, ge=0, description="Weight of L_CE during phase I.")
     source: Literal["verified", "unverified"] = Field(
@@ -133,7 +157,8 @@ class TeacherSampling(Part):
     )
     keep: Literal["first", "shortest", "likely", "all"] = Field(
         "first",
-        description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token).",
+        description="Which teacher rollouts of a prompt enter V (`likely`: highest log-prob per token under the initial "
+        "student).",
     )
 
 
