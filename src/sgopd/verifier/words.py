@@ -37,6 +37,16 @@ def plain_words(text: str) -> str:
     return _FOLD.get(folded, folded)
 
 
+_SETS = {"empty": {"empty set", "null set"}, "R": {"all real numbers", "all reals", "real numbers", "set of all real numbers",
+                                                   "set of real numbers", "any real number", "every real number"}}  # fmt: skip
+
+
+def named_set(text: str) -> str | None:
+    """``R`` or ``empty`` for words that name such a set."""
+    folded = plain_words(text)
+    return next((name for name, forms in _SETS.items() if folded in forms), None)
+
+
 def is_text(cleaned: str) -> bool:
     """Words, and no formula."""
     return _TEXT.fullmatch(_unwrapped(cleaned)) is not None
