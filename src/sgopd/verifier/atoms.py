@@ -283,6 +283,8 @@ def _read_function(reader: "Reader") -> Node:
 def _function_argument(reader: "Reader") -> Node:
     if reader.token.value in ("(", "{", "[") and reader.token.kind == "mark":
         bracket = read_atom(reader)
+        if bracket.op == "seq" and bracket.name in ("(]", "[)"):
+            raise UnreadableError("brackets around arguments that do not fit")
         bracket = bracket.args[0] if bracket.op == "paren" else bracket
         if reader.accept("^"):
             exponent = read_group(reader) if reader.token.value == "{" else read_exponent(reader)

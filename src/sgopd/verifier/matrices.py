@@ -35,7 +35,8 @@ def read_matrix(reader: "Reader") -> Node:
         if ended or reader.token.value == "end":
             break
     reader.expect("end")
-    names_inside(reader)
+    if names_inside(reader) != environment:
+        raise UnreadableError("an environment that ends as another one")
     if len({len(r) for r in rows}) != 1:
         raise UnreadableError("rows of different length")
     return Node(ENVIRONMENTS[environment], tuple(Node("row", r) for r in rows))

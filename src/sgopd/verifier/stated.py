@@ -71,7 +71,7 @@ def _without_remarks(text: str) -> str:
 
 def _content(match: re.Match[str], text: str) -> str:
     """A formula without its delimiters, with a percent sign or word that follows it."""
-    inside = next(text for name in "abcd" if (text := match.group(name)) is not None)
+    inside = next(found for name in "abcd" if (found := match.group(name)) is not None)
     after = re.match(r"\s*(\\?%|percent\b)", text[match.end() :])
     return inside.strip() + (" percent" if after else "")
 
