@@ -44,7 +44,9 @@ def test_a_line_may_set_policies_of_its_own(tmp_path: Path) -> None:
             {"gold": r"\frac12", "response": "0.5", "kind": "pair"},
         ],
     )
-    assert [line["verdict"] for line in lines] == ["correct", "no_answer", "incorrect", "correct", "correct", "truncated", "correct"]  # fmt: skip
+    assert [line["verdict"] for line in lines] == [
+        *["correct", "no_answer", "incorrect", "correct", "correct", "truncated", "correct"]
+    ]
     assert [line["id"] for line in lines] == list(range(1, 8))
 
 

@@ -1,9 +1,9 @@
 r"""Every pair of same.txt must be accepted and every pair of different.txt rejected, each answer standing in a \boxed{}."""
 
 import pytest
-from tests.verifier.pairs import DIFFERENT, SAME
 
 from sgopd.verifier import verify
+from tests.verifier.pairs import DIFFERENT, SAME
 
 
 def verdicts(pairs: list[tuple[str, str]]) -> list[str]:
