@@ -2,8 +2,11 @@
 
 import os
 import random
+import subprocess
+import sys
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from sgopd.verifier import VerifierOptions, readable_gold, verify
 from sgopd.verifier.compare import compare
 from sgopd.verifier.extract import extract
+from tests.verifier.pairs import DIFFERENT, SAME
 
 FRAGMENTS = [
     r"\boxed{", r"\frac", r"\frac{1}{2}", r"\sqrt", r"\left(", r"\right)", r"\{", r"\}", "{", "}", "(", ")", "[", "]", "|", "^",
@@ -129,3 +133,28 @@ def test_polynomials_are_the_same_exactly_when_their_coefficients_are(
 
     assert compare(polynomial(left), polynomial(left[::-1])).equal
     assert bool(compare(polynomial(left), polynomial(right)).equal) == (coefficients(left) == coefficients(right))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_coverage_guided_fuzzer_finds_no_failure(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="needs atheris: pip install '.[fuzz]'")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    pairs = [pair for table in (SAME, DIFFERENT) for kind in table.values() for pair in kind]
+    for i, (gold, answer) in enumerate(pairs):
+        (corpus / str(i)).write_text(f"{gold}\n\\boxed{{{answer}}}", encoding="utf-8")
+    seconds = os.environ.get("SGOPD_FUZZ_SECONDS", "120")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.verifier.fuzz_target",
+        f"-max_total_time={seconds}",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+    ]
+    done = subprocess.run(
+        [*command, "-max_len=400", f"-artifact_prefix={tmp_path}/", corpus], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    assert "DONE" in done.stderr

@@ -108,7 +108,7 @@ def _options(row: Mapping[str, Any], options: VerifierOptions, where: str) -> Ve
     Other suites' settings are ignored with a warning: their files shall run as they are.
     """
     if not isinstance(row, Mapping):
-        raise UserError(f"{where}: options must be an object such as {{\"extract\": \"boxed\"}}, not {row!r}")
+        raise UserError(f'{where}: options must be an object such as {{"extract": "boxed"}}, not {row!r}')
     if unknown := sorted(set(row) - {*POLICIES, *SUITE_KEYS}):
         log.warning("%s: options %s are not known here and ignored; known are %s", where, unknown, ", ".join(POLICIES))
     changes = {key: row[key] for key in POLICIES if key in row}
