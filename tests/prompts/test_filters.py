@@ -97,7 +97,7 @@ class TestDecontamination:
         kept, funnel = cleaned(copied, benchmarks=EXAMS)
         (overlap,) = funnel.overlaps
         assert kept == ["b"] and (overlap.kind, overlap.benchmark_id) == ("13-gram", "exam-1")
-        assert overlap.text == "red hens and nine white hens and sells four of them on the"
+        assert overlap.text == "twelve red hens and nine white hens and sells four of them on"
 
     def test_every_benchmark_is_searched_and_every_pair_is_reported(self) -> None:
         both = {"one": [row("one-1", LONG)], "two": [row("two-1", LONG)]}

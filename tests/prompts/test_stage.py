@@ -139,6 +139,7 @@ class TestSourceFiles:
         assert study.prompts.train.kind == "hub" and set(study.prompts.benchmarks) == set(names)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not SHARED.is_dir(), reason=f"{SHARED} is not there: the shared data sets are not laid beside this checkout"
 )

@@ -43,14 +43,13 @@ def reading_never_fails(gold: str, answer: str) -> None:
     decision = compare(gold, answer)
     assert decision.equal in (True, False, None) and decision.reason
     readable_gold(gold)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 20
 
 
 def judging_never_fails(gold: str, response: str) -> None:
-    options = VerifierOptions(extract="guess")
+    options = VerifierOptions(extract="guess", timeout_s=30)
     found = verify([gold, "5"], [response, rf"\boxed{{{response}}}"], options=options)
     assert [v.verdict in KINDS or (v.verdict == "error" and not gold.strip(" $")) for v in found] == [True, True], found
-    assert all(v.seconds < 5 for v in found)
 
 
 @GENTLE

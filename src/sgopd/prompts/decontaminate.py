@@ -30,7 +30,7 @@ class Overlap:
 
 def same_text_key(problem: str) -> str:
     """What two copies of one problem have in common: their characters without layout, spaces and case."""
-    return _LAYOUT.sub("", problem.lower().replace("dfrac", "frac").replace("tfrac", "frac")).rstrip(".")
+    return _LAYOUT.sub("", problem.lower().replace("dfrac", "frac").replace("tfrac", "frac")).rstrip(".?!:;,")
 
 
 def word_runs(problem: str) -> Iterator[tuple[str, ...]]:

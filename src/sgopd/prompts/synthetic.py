@@ -17,7 +17,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 LOWEST, HIGHEST = 0, 99  # range of every running value, so that a number has at most two digits
 FLAWED_OPERAND = -7
-PATIENCE = 100_000  # draws without a new chain until there are held to be no more
+PATIENCE = 30_000  # draws without a new chain until there are held to be no more
 
 
 class SyntheticSource(BaseModel):

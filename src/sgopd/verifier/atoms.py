@@ -24,6 +24,7 @@ from sgopd.verifier.nodes import (
     GREEK,
     IGNORED,
     NUMBER_SETS,
+    RELATIONS,
     SET_OPERATIONS,
     Node,
     TooLargeError,
@@ -40,6 +41,7 @@ CLOSING = {"(": (")", "]"), "[": (")", "]"), r"\{": (r"\}",), "langle": ("rangle
 OPENING_COMMANDS = frozenset(
     "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline infty R".split()
 )
+OPERATORS = frozenset(("times", "cdot", "div", *RELATIONS, *SET_OPERATIONS))
 FUNCTION_NAMES = frozenset(("f", "g", "F", "G", "\\phi", "\\varphi", "\\psi"))
 BRACKETED = {
     "lfloor": ("rfloor", "floor"),
@@ -260,7 +262,9 @@ def _read_construct(reader: "Reader", name: str) -> Node:
         return Node("sym", name=f"mathbb {letter}{subscript}")
     if name == "begin":
         return read_matrix(reader)
-    raise UnknownNotationError(f"unknown command \\{name}" if name not in SET_OPERATIONS else "a set is missing")
+    if name in OPERATORS:
+        raise UnreadableError(f"nothing stands before \\{name}")
+    raise UnknownNotationError(f"unknown command \\{name}")
 
 
 def _read_function(reader: "Reader") -> Node:

@@ -175,6 +175,8 @@ class _Run:
             if "ready" in message:
                 worker.ready = True
                 self._next(worker)
+            elif "loading" in message:
+                worker.deadline = time.monotonic() + START_LIMIT
             elif "loaded" in message:
                 worker.started = time.monotonic()
                 worker.deadline = worker.started + worker.timeout_s
