@@ -71,6 +71,37 @@ class Models(Part):
         return value
 
 
+class Engine(Part):
+    """What samples and scores. ``torch`` runs everywhere; ``vllm`` is what a GPU study wants (extra ``vllm``)."""
+
+    kind: Literal["torch", "vllm"] = Field(
+        "torch", description="What samples rollouts and evaluations. Random numbers differ between the two."
+    )
+    teacher: str = Field(
+        "torch",
+        pattern=r"^(torch|vllm|https?://\S+)$",
+        description="What scores with the teacher: `torch` (one forward pass beside the student), `vllm` (an engine of its own), "
+        "or the address of a vLLM server on another node (http://HOST:8000/v1).",
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one vLLM engine is spread over; divides `processes`.")
+    memory_share: float = Field(
+        0.4, gt=0, lt=1, description="Share of a GPU's memory for one vLLM engine; what is left is for training."
+    )
+    max_length: int | None = Field(
+        None, ge=2, description="Longest prompt plus response in vLLM; by default what the study can need."
+    )
+    score_tokens: int = Field(
+        4096, ge=16, description="Tokens that vLLM scores at once; each takes the vocabulary's size times 8 bytes."
+    )
+
+
+class Hardware(Part):
+    """How many processes a stage runs in; one process drives one GPU. Changes speed, not results."""
+
+    processes: int = Field(1, ge=1, description="Processes per node of rollouts, distil and evaluate (torchrun).")
+    nodes: int = Field(1, ge=1, description="Nodes of the distil stage; more than one needs Slurm (srun torchrun).")
+
+
 class Prompts(Part):
     """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark."""
 
@@ -146,6 +177,13 @@ class Optimiser(Part):
     max_grad_norm: float = Field(1.0, gt=0, description="Global gradient-norm clip.")
 
 
+class Lora(Part):
+    """Train low-rank adapters on every linear layer instead of all weights (extra ``lora``)."""
+
+    rank: int = Field(32, ge=1, description="Rank of the adapters.")
+    alpha: float = Field(64.0, gt=0, description="The adapter's output is scaled by alpha / rank.")
+
+
 class Training(Part):
     """One distillation run; a method overrides any of these keys."""
 
@@ -156,6 +194,10 @@ class Training(Part):
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
     )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in backward: a third more time, much less memory."
+    )
+    lora: Lora | None = Field(None, description="Adapters instead of full fine-tuning; none by default.")
     sampling: Sampling = Field(Sampling(), description="How the student samples.")
     objective: Objective = Field(Objective(), description="Advantage rule and loss.")
     teacher_sampling: TeacherSampling = Field(TeacherSampling(), description="Auxiliary loss on teacher rollouts.")
@@ -221,6 +263,8 @@ class Study(Part):
     models: Models = Field(description="The pair of models and the reference policy.")
     prompts: Prompts = Field(description="Where problems come from.")
     rollouts: TeacherRollouts = Field(TeacherRollouts(), description="The cache of teacher rollouts.")
+    engine: Engine = Field(Engine(), description="What samples and scores.")
+    hardware: Hardware = Field(Hardware(), description="Processes and nodes.")
     verifier: Verifier = Field(Verifier(), description="How answers are checked.")
     training: Training = Field(Training(), description="What all methods share.")
     methods: dict[Name, dict[str, Any]] = Field(
@@ -241,6 +285,10 @@ class Study(Part):
     def _runs_resolve(self) -> "Study":
         if self.baseline not in self.methods:
             raise ValueError(f"baseline: {self.baseline!r} is not a method of the study ({', '.join(self.methods)})")
+        if self.hardware.processes % self.engine.tensor_parallel:
+            raise ValueError(
+                f"engine.tensor_parallel ({self.engine.tensor_parallel}) must divide hardware.processes ({self.hardware.processes})"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats a seed")
         for reserved in {"teacher", "student"} & self.methods.keys():
