@@ -64,6 +64,11 @@ class Artefacts:
             return Artefact("model", Path(config.path), digest, {})
         return self._shared("model", {}, recipe=config.model_dump(mode="json"), seed=self.study.seed)
 
+    def source(self, role: Role) -> tuple[Path, str | None]:
+        """Folder or hub name of a model of the pair, and its revision on the hub."""
+        config = getattr(self.study.models, role)
+        return self.model(role).folder, config.revision if isinstance(config, HubModel) else None
+
     def trains(self, role: Role) -> bool:
         """Whether the pipeline trains this model itself (from a recipe) or takes it as it is."""
         return not isinstance(getattr(self.study.models, role), HubModel)
