@@ -154,8 +154,11 @@ class Objective(Part):
 class TeacherSampling(Part):
     """The auxiliary cross-entropy on cached teacher rollouts, L_gate + gamma(s) L_CE(V) (METHOD section 3)."""
 
-    schedule: Literal["off", "cosine", "linear", "constant"] = Field(
-        "off", description="Shape of gamma(s) after the hold."
+    schedule: Literal["off", "cosine", "linear", "constant", "share", "in_group"] = Field(
+        "off",
+        description="How the teacher's rollouts leave: the shape of gamma(s) after the hold (`constant`: they stay); `share`: "
+        "gamma stays, the share of prompts with a teacher rollout falls along the cosine; `in_group`: `cosine`, and the "
+        "rollouts join their group's statistics.",
     )
     gamma0: float = Field(0.1, ge=0, description="Weight of L_CE during phase I.")
     source: Literal["verified", "unverified"] = Field(
@@ -163,7 +166,8 @@ class TeacherSampling(Part):
     )
     keep: Literal["first", "shortest", "likely", "all"] = Field(
         "first",
-        description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token).",
+        description="Which teacher rollouts of a prompt enter V (`likely`: highest log-prob per token under the initial "
+        "student).",
     )
 
 

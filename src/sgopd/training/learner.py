@@ -6,8 +6,9 @@ start, and no rule's formula.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sgopd.engines.torch_engine import TorchEngine
 from sgopd.pair import load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_table, stream_seed
+from sgopd.store import read_table, stream, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
 from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
@@ -96,17 +97,37 @@ class Learner:
         )  # fmt: skip
 
     def advantage(self, step: int, batch: Batch) -> objectives.Advantage:
-        """Token advantages [B, T] of the method's rule, weighted per prompt if the method says so."""
-        objective = self.training.objective
+        """Token advantages [B, T] of the method's rule."""
+        objective, (B, T) = self.training.objective, batch.mask.shape
+        batch = self._with_teacher(step, batch)
         options = dict(objective.options)
         if hasattr(
             objectives.options_for(objective.rule, **options), "seed"
         ):  # a control that draws at random: anew each step
             options["seed"] = stream_seed(self.seed, "rule", step)
-        return objectives.advantage(
+        result = objectives.advantage(
             objective.rule, logp_s=batch.logp_s, logp_t=batch.logp_t, logp_ref=batch.logp_ref, reward=batch.reward,
             group_id=batch.group_id, mask=batch.mask, truncated=batch.truncated, **options,
         )  # fmt: skip
+        return replace(
+            result, values=result.values[:B, :T], gate=result.gate[:B, :T], group_advantage=result.group_advantage[:B]
+        )
+
+    def _with_teacher(self, step: int, batch: Batch) -> Batch:
+        """The batch, and after it the teacher's rollouts where the schedule makes them members of the groups."""
+        if not self.training.schedule().in_group(step, self.training.steps):
+            return batch
+        prompts = batch.prompts[:: self.training.group_size]
+        members = [
+            (g, sample) for g, prompt in enumerate(prompts) for sample in self.imitable.get(prompt.prompt_id, [])
+        ]
+        if not members:
+            return batch
+        asked = [sample.prompt.token_ids for _, sample in members]
+        responses = [sample.response_ids for _, sample in members]
+        with self._timed("score"):
+            reference = self.pair.reference.score(asked, responses) if self.pair.reference else None
+            return batch.joined(members, self.student.score(asked, responses), reference)
 
     def _update(self, step: int, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
         """One update per mini-batch of whole groups; the teacher's rollouts enter with weight gamma(s)."""
@@ -122,8 +143,7 @@ class Learner:
                 rows = range(first, first + size)
                 parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
                 if gamma > 0:
-                    samples = self._imitable_of(batch, rows)
-                    parts |= self._imitation(samples, gamma)
+                    parts |= self._imitation(*self.imitable_of(step, batch, rows), gamma)
                 parts["grad_norm"] = clipped_step(
                     self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
                 )
@@ -131,13 +151,19 @@ class Learner:
                     metrics[name] += value if name.startswith("tokens/") else value / updates
         return {**metrics, "gamma": gamma}
 
-    def _imitable_of(self, batch: Batch, rows: range) -> list[TeacherSample]:
-        """V restricted to the prompts of these rollouts, each prompt once."""
-        ids = dict.fromkeys(batch.prompts[i].prompt_id for i in rows)
-        return [sample for prompt_id in ids for sample in self.imitable.get(prompt_id, [])]
+    def imitable_of(self, step: int, batch: Batch, rows: range) -> tuple[list[TeacherSample], int]:
+        """V at the prompts of these rollouts, each prompt once, thinned to the schedule's share; its size before that."""
+        share = self.training.schedule().share(step, self.training.steps)
+        draws = stream(self.seed, "share", step).random(len(batch.prompts))
+        drawn: dict[str, float] = {}
+        for i in rows:
+            drawn.setdefault(batch.prompts[i].prompt_id, draws[i])
+        candidates = [(sample, draw) for name, draw in drawn.items() for sample in self.imitable.get(name, [])]
+        return [sample for sample, draw in candidates if draw < share], len(candidates)
 
-    def _imitation(self, samples: list[TeacherSample], weight: float) -> dict[str, float]:
-        metrics = imitation_gradient(self.model, samples, weight, self.training.micro_batch_tokens, self.pair.pad_id)
+    def _imitation(self, samples: list[TeacherSample], total: int, weight: float) -> dict[str, float]:
+        budget = self.training.micro_batch_tokens
+        metrics = imitation_gradient(self.model, samples, total, weight, budget, self.pair.pad_id)
         return metrics | {"tokens/teacher": float(sum(len(sample.response_ids) for sample in samples))}
 
     def _imitate(self, step: int) -> dict[str, float]:
@@ -146,7 +172,7 @@ class Learner:
         size = self.training.prompts_per_step * self.training.group_size
         picked = [pool[i] for i in order(self.seed, len(pool), step * size, size)]
         with self._timed("update"):
-            metrics = self._imitation(picked, weight=1.0)
+            metrics = self._imitation(picked, size, weight=1.0)
             metrics["grad_norm"] = clipped_step(
                 self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
             )
@@ -222,4 +248,11 @@ def _imitable(artefacts: Artefacts, training: Training, prompts: list[Any]) -> d
         return {}
     rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS)
     verdicts = read_table(artefacts.verdicts.folder / "verdicts.parquet", VERDICTS)
-    return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling)
+
+    def under_initial_student(samples: Sequence[TeacherSample]) -> list[float]:
+        pair = load_pair(artefacts, weights=None, teacher=False, reference=False)
+        engine = TorchEngine(pair.student.eval(), pair.eos_id, pair.pad_id)
+        scores = engine.score([s.prompt.token_ids for s in samples], [s.response_ids for s in samples])
+        return [sum(score) / max(len(score), 1) for score in scores]
+
+    return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling, under_initial_student)

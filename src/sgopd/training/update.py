@@ -61,9 +61,9 @@ def policy_gradient(
 
 
 def imitation_gradient(
-    model: Any, samples: Sequence[TeacherSample], weight: float, token_budget: int, pad_id: int
+    model: Any, samples: Sequence[TeacherSample], total: int, weight: float, token_budget: int, pad_id: int
 ) -> dict[str, float]:
-    """Add the gradient of ``weight`` * L_CE, the mean over samples of the per-sequence mean NLL. No sample, no gradient."""
+    """Add the gradient of ``weight`` * L_CE, the sum over samples of the per-sequence mean NLL over ``total`` sequences."""
     sums = Sums()
     lengths = [len(sample.prompt.token_ids) + len(sample.response_ids) for sample in samples]
     for picked in micro_batches(lengths, token_budget):
@@ -71,7 +71,7 @@ def imitation_gradient(
         responses = [samples[i].response_ids for i in picked]
         flat, _ = response_logprobs(model, prompts, responses, pad_id)
         mask = length_mask(responses)
-        loss = teacher_loss(unflatten(flat, mask), mask, total=len(samples))
+        loss = teacher_loss(unflatten(flat, mask), mask, total=total)
         (weight * loss).backward()
         sums.add(1.0, **{"loss/imitation": loss.item()})
     return sums.totals
