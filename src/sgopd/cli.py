@@ -40,9 +40,13 @@ def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
 
 
 def _use(threads: int) -> None:
+    """CPU threads of this process; under torchrun it joins the others and takes its part of them."""
     import torch
 
-    torch.set_num_threads(threads)
+    from sgopd.training import distributed
+
+    distributed.start()
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 @app.command()

@@ -49,3 +49,7 @@ class LiveEngine(Engine, Protocol):
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take over all weights, named as transformers names them, before the next call."""
         ...
+
+    def sleep(self) -> None:
+        """Give back what memory it can until the next ``update``."""
+        ...

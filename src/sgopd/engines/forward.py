@@ -18,6 +18,19 @@ def response_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Log-probs and entropies (nats, float32, temperature 1) of every response token, flat [N], sequence after sequence.
 
+    On a model that several processes share, this is one call of its ``run``, which gathers the weights.
+    """
+    arguments = (prompts, responses, pad_id)
+    run: Any = getattr(model, "run", None)
+    outcome: tuple[Tensor, Tensor] = run(_logprobs, *arguments) if run else _logprobs(model, *arguments)
+    return outcome
+
+
+def _logprobs(
+    model: Any, prompts: Sequence[list[int]], responses: Sequence[list[int]], pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """As ``response_logprobs``.
+
     Sequences are padded on the right: under causal attention no real token sees the padding, so no mask is needed, and
     the head is applied to the N response positions only.
     """

@@ -14,7 +14,6 @@ from torch import Tensor
 from sgopd.engines.base import Rollout, Sampling
 from sgopd.engines.forward import response_logprobs
 
-
 SAMPLED_TOKENS = 2**18  # places in the KV cache of one batch: 30 GB at 1.7 billion parameters in bfloat16
 SCORED_TOKENS = 2**16  # padded tokens of one forward pass
 
@@ -36,11 +35,14 @@ class TorchEngine:
     def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
         """One rollout per (prompt, seed); batches hold prompts of similar length."""
         rollouts: list[Rollout | None] = [None] * len(prompts)
+        training = self.model.training
+        self.model.eval()  # in training mode with gradient checkpointing transformers drops the KV cache
         lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
         for rows in _batches(lengths, range(len(prompts)), self.batch_size, SAMPLED_TOKENS):
             batch = _Decoding(self, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
             for row, rollout in zip(rows, batch.run(), strict=True):
                 rollouts[row] = rollout
+        self.model.train(training)
         return [rollout for rollout in rollouts if rollout is not None]
 
     @torch.no_grad()
@@ -56,13 +58,15 @@ class TorchEngine:
                 scores[row] = part.tolist()
         return scores
 
-
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take over new weights by name, as ``transformers`` names them; for a model that is not trained in place."""
         own = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, tensor in weights:
                 own[name].copy_(tensor)
+
+    def sleep(self) -> None:
+        """Nothing to give back: the KV cache lives only while it samples."""
 
 
 def _batches(lengths: Sequence[int], wanted: Iterable[int], count: int, tokens: int) -> Iterator[list[int]]:
