@@ -69,6 +69,12 @@ class Artefacts:
         config = getattr(self.study.models, role)
         return self.model(role).folder, config.revision if isinstance(config, HubModel) else None
 
+    def shared(self, kind: str) -> Artefact:
+        """The shared artefact of this kind: teacher, student, prompts, rollouts or verdicts."""
+        if kind in ("teacher", "student"):
+            return self.model("teacher" if kind == "teacher" else "student")
+        return {"prompts": self.prompts, "rollouts": self.rollouts, "verdicts": self.verdicts}[kind]
+
     def trains(self, role: Role) -> bool:
         """Whether the pipeline trains this model itself (from a recipe) or takes it as it is."""
         return not isinstance(getattr(self.study.models, role), HubModel)

@@ -1,15 +1,14 @@
-# Made once per (teacher, prompts, sampling) and shared by every run of every study.
+# Made once per (teacher, prompts, sampling) and shared by every run of every study: the study is no parameter here, so that
+# another one that needs the same artefact does not make it again.
 rule prompts:
     input:
         lambda w: trained(PROMPTS[w.fingerprint], "student"),
     output:
         update("data/prompts/{fingerprint}/manifest.json"),
-    params:
-        study=lambda w: study_of(PROMPTS[w.fingerprint]),
     log:
         "data/logs/prompts-{fingerprint}.log",
     shell:
-        "sgopd prompts {params.study} 2>&1 | tee {log:q}"
+        "sgopd prompts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"
 
 
 rule rollouts:
@@ -18,12 +17,10 @@ rule rollouts:
         lambda w: ROLLOUTS[w.fingerprint].prompts.manifest,
     output:
         update("data/rollouts/{fingerprint}/manifest.json"),
-    params:
-        study=lambda w: study_of(ROLLOUTS[w.fingerprint]),
     log:
         "data/logs/rollouts-{fingerprint}.log",
     shell:
-        "sgopd rollouts {params.study} --threads {threads} 2>&1 | tee {log:q}"
+        "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule verdicts:
@@ -31,9 +28,7 @@ rule verdicts:
         lambda w: VERDICTS[w.fingerprint].rollouts.manifest,
     output:
         update("data/verdicts/{fingerprint}/manifest.json"),
-    params:
-        study=lambda w: study_of(VERDICTS[w.fingerprint]),
     log:
         "data/logs/verdicts-{fingerprint}.log",
     shell:
-        "sgopd verdicts {params.study} 2>&1 | tee {log:q}"
+        "sgopd verdicts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"

@@ -3,9 +3,9 @@ rule model:
     output:
         update("data/models/{fingerprint}/manifest.json"),
     params:
-        study=lambda w: study_of(MODELS[w.fingerprint][0]),
         role=lambda w: MODELS[w.fingerprint][1],
     log:
         "data/logs/model-{fingerprint}.log",
     shell:
-        "sgopd model {params.role} {params.study} --threads {threads} 2>&1 | tee {log:q}"
+        "sgopd model {params.role} --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads}"
+        " 2>&1 | tee {log:q}"
