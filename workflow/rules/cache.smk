@@ -20,7 +20,7 @@ rule rollouts:
     log:
         "data/logs/rollouts-{fingerprint}.log",
     shell:
-        "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
+        "{SGOPD} rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule verdicts:

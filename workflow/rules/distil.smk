@@ -20,5 +20,5 @@ rule distil:
     log:
         "{results}/logs/{method}-seed{seed}-phase{phase}.log",
     shell:
-        "sgopd distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
+        "{DISTIL} distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
         " {params.study} --threads {threads} 2>&1 | tee {log:q}"

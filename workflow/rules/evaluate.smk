@@ -18,5 +18,5 @@ rule evaluate:
     log:
         "{results}/logs/evaluate-{method}-seed{seed}.log",
     shell:
-        "sgopd evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
+        "{SGOPD} evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
         " 2>&1 | tee {log:q}"
