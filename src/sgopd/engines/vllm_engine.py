@@ -122,7 +122,7 @@ class VllmEngine:
 def _repack_tied_head(model: Any) -> None:
     """On the CPU the head computes with a packed copy of its weights, which vLLM renews at a reload only if the head is not tied
     to the embedding."""
-    head = getattr(model, "lm_head", None)
+    head: Any = getattr(model, "lm_head", None)
     if model.config.tie_word_embeddings and hasattr(head, "cpu_linear"):
         head.quant_method.process_weights_after_loading(head)
 
