@@ -14,7 +14,7 @@ from sgopd.prompts.sources import SyntheticSource
 from sgopd.shapes import Shape, shape_of
 from sgopd.store import is_complete, read_manifest
 
-PROMPT_TOKENS = 100  # assumed where nothing is cached yet; small beside a response
+PROMPT_TOKENS, SYNTHETIC_PROMPT_TOKENS = 150, 25  # of a competition problem with the template (assumed), of a chain
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ MACHINES = {
     "a100": Machine(0.40 * 312e12, 0.50 * 312e12, 0.05 * 312e12, 80),
     "h100": Machine(0.40 * 989e12, 0.50 * 989e12, 0.05 * 989e12, 80),
     "h200": Machine(0.40 * 989e12, 0.50 * 989e12, 0.06 * 989e12, 141),
-    "cpu": Machine(10e9, 10e9, 4e9, 16),
+    "cpu": Machine(17e9, 17e9, 4.3e9, 16),
 }
 
 
@@ -65,6 +65,7 @@ class Assumed:
     train: int
     validation: int
     benchmarks: int
+    prompt: float
     response: float
     source: str
 
@@ -98,9 +99,15 @@ def assume(artefacts: Artefacts, response: float | None) -> Assumed:
         limit = study.training.sampling.max_new_tokens
         response = cache["tokens"] / cache["rollouts"] if cache else limit / 3
         source = "mean of the cached teacher rollouts" if cache else "assumed: a third of max_new_tokens"
+    prompt = SYNTHETIC_PROMPT_TOKENS if isinstance(study.prompts.train, SyntheticSource) else PROMPT_TOKENS
     trained = known.get("train") or _size(study.prompts.train)
     return Assumed(
-        int(trained), int(known.get("validation") or _size(study.prompts.validation)), int(benchmarks), response, source
+        int(trained),
+        int(known.get("validation") or _size(study.prompts.validation)),
+        int(benchmarks),
+        prompt,
+        response,
+        source,
     )
 
 
@@ -146,8 +153,8 @@ def run_seconds(
     steps: tuple[int, int],
 ) -> float:
     """Seconds of one process for the steps ``first..end`` with ``sampled`` response tokens; divide by the processes."""
-    texts = sampled / assumed.response * (assumed.response + PROMPT_TOKENS)
-    context = (assumed.response + PROMPT_TOKENS) / 2
+    texts = sampled / assumed.response * (assumed.response + assumed.prompt)
+    context = (assumed.response + assumed.prompt) / 2
     passes = 4 if training.gradient_checkpointing else 3
     update = passes * student.forward_flops(texts, context) / machine.training
     if training.objective.rule == "sft":
