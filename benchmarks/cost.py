@@ -32,9 +32,8 @@ def main(results: Path, study_file: Path) -> None:
         rates["scoring"].append((1 + needs_reference(training.objective.rule)) * forward / seconds["score"])
         rates["sampling"].append(shape.forward_flops(tokens, 40) / seconds["rollout"])
     for name, values in rates.items():
-        print(
-            f"{name:9} {median(values) / 1e9:6.2f} GFLOP/s (median of {len(values)} runs; {min(values) / 1e9:.2f} to {max(values) / 1e9:.2f})"
-        )
+        spread = f"{min(values) / 1e9:.2f} to {max(values) / 1e9:.2f}"
+        print(f"{name:9} {median(values) / 1e9:6.2f} GFLOP/s (median of {len(values)} runs; {spread})")
 
 
 if __name__ == "__main__":

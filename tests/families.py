@@ -55,7 +55,11 @@ LLAMA_TEMPLATE = (
 GEMMA_TEMPLATE = LLAMA_TEMPLATE.replace("<|im_end|>", "<end_of_turn>\n")
 
 
-def tiny_model(folder: Path, family: str, rows: int, seed: int) -> Path:
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+LAYERS = ["sliding_attention", "full_attention"]
+
+
+def tiny_model(folder: Path, family: str, rows: int, seed: int, head: int = 16) -> Path:
     """A random model of the family with ``rows`` rows in its vocabulary (the tokenizer has 23 or 24 tokens) and its tokenizer.
 
     The Gemma-style one ends a turn with a token of its own, which is not the tokenizer's EOS.
@@ -72,10 +76,10 @@ def tiny_model(folder: Path, family: str, rows: int, seed: int) -> Path:
         "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
     config = {
-        "qwen3": lambda: Qwen3Config(**common, head_dim=16, tie_word_embeddings=True),
-        "qwen3_moe": lambda: Qwen3MoeConfig(**common, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
+        "qwen3": lambda: Qwen3Config(**common, head_dim=head, tie_word_embeddings=True),
+        "qwen3_moe": lambda: Qwen3MoeConfig(**common, head_dim=head, **EXPERTS),
         "llama": lambda: LlamaConfig(**common, tie_word_embeddings=False),
-        "gemma3": lambda: Gemma3TextConfig(**common, head_dim=16, sliding_window=16, layer_types=["sliding_attention", "full_attention"]),
+        "gemma3": lambda: Gemma3TextConfig(**common, head_dim=head, sliding_window=16, layer_types=LAYERS),
     }[family]()  # fmt: skip
     torch.manual_seed(seed)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)

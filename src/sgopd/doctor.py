@@ -124,7 +124,7 @@ def _engine(study: Study) -> Iterator[Finding]:
         )
     if study.engine.kind == "vllm" or study.engine.teacher == "vllm":
         there = importlib.util.find_spec("vllm") is not None
-        text = "vLLM is installed" if there else "vLLM is not installed: pip install -c constraints.txt '.[vllm]'"
+        text = "vLLM is installed" if there else "vLLM is not installed: environment.yml says how"
         yield Finding("good" if there else "bad", "engine", text)
     if study.engine.teacher.startswith("http"):
         yield _answers("teacher", study.engine.teacher.rstrip("/") + "/models", "start it with `vllm serve`")

