@@ -81,11 +81,12 @@ def _models(study: Study) -> Iterator[Finding]:
     for role, shape in (("student", student), ("teacher", teacher)):
         active = f", {shape.active / 1e9:.2f} active" if shape.active < shape.parameters else ""
         yield Finding("good", role, f"{shape.parameters / 1e9:.2f} billion parameters{active}")
-        wanted = longest_text(study) - 1
-        if wanted > shape.context:
+        room = shape.context - (longest_text(study) - 1 - study.prompts.max_prompt_tokens)
+        if room < study.prompts.max_prompt_tokens:
             yield Finding(
-                "bad", "context", f"the {role} was made for {shape.context} tokens, prompt plus response can take {wanted}: lower "
-                "sampling.max_new_tokens or prompts.max_prompt_tokens",
+                "bad" if room < 1 else "doubtful", "context", f"the {role} was made for {shape.context} tokens, of which "
+                f"{max(room, 0)} are left for a prompt: lower "
+                + ("sampling.max_new_tokens" if room < 1 else f"prompts.max_prompt_tokens ({study.prompts.max_prompt_tokens})"),
             )  # fmt: skip
     if student.vocabulary != teacher.vocabulary:
         yield Finding(

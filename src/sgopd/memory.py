@@ -64,17 +64,21 @@ def advice(study: Study, training: Training, found: Need, gpu_bytes: float) -> s
         )
     if found.peak <= gpu_bytes:
         return None
-    if sum(found.sampling.values()) > sum(found.training.values()):
-        key = "engine.memory_share" if study.engine.kind == "vllm" else "engine.kind: vllm"
-        return f"sampling does not fit: {'lower' if study.engine.kind == 'vllm' else 'use'} {key}, or raise hardware.processes"
-    largest = max(found.training, key=lambda name: found.training[name])
+    parts = max((found.training, found.sampling), key=lambda parts: sum(parts.values()))
+    largest = max(parts, key=lambda name: parts[name])
+    keys = {
+        "vLLM": f"lower engine.memory_share ({study.engine.memory_share}), or raise hardware.processes",
+        "KV cache": "set engine.kind: vllm",
+        "copy that samples": "set engine.kind: vllm",
+        "teacher": "serve it elsewhere and give its address as engine.teacher",
+        "reference": "raise hardware.processes, or choose a rule without reference policy",
+        "activations": f"lower training.micro_batch_tokens ({training.micro_batch_tokens})",
+    }
     if largest == "activations" and not training.gradient_checkpointing:
-        return "activations are the largest part: set training.gradient_checkpointing: true"
-    if largest == "activations":
-        return f"activations are the largest part: lower training.micro_batch_tokens ({training.micro_batch_tokens})"
-    if largest in ("teacher", "reference"):
-        return "the teacher is the largest part: serve it elsewhere and give its address as engine.teacher"
-    return "weights and AdamW are the largest part: raise hardware.processes, or train adapters (training.lora)"
+        keys["activations"] = "set training.gradient_checkpointing: true"
+    return f"{largest}: the largest part: " + keys.get(
+        largest, "raise hardware.processes, or train adapters (training.lora)"
+    )
 
 
 def _reads_reference(training: Training) -> bool:

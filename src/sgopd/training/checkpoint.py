@@ -14,9 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from sgopd.engines.forward import is_sharded
 from sgopd.store import atomic_write_text
 from sgopd.training.adapters import plain_weights
-from sgopd.training.distributed import barrier, first, is_sharded, rank, whole, world
+from sgopd.training.distributed import barrier, first, rank, whole, world
 
 
 @dataclass

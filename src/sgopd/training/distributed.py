@@ -60,8 +60,8 @@ def barrier() -> None:
 def shard(model: Any, compute: torch.dtype) -> Any:
     """The model with its weights spread over all processes (FSDP2), computing in ``compute`` and adding gradients in float32.
 
-    Gradients are summed, not averaged: the loss is already divided by the whole batch's size. Work with the whole model goes
-    through ``model.run(function, ...)``, which ``engines.forward`` calls.
+    Gradients are summed, not averaged: the loss is already divided by the whole batch's size. A forward pass goes
+    through ``model.run(forward)``, as ``engines.forward.with_weights`` does.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -80,12 +80,8 @@ def shard(model: Any, compute: torch.dtype) -> Any:
     return model
 
 
-def _run(model: Any, function: Any, *arguments: Any) -> Any:
-    return function(model, *arguments)
-
-
-def is_sharded(model: Any) -> bool:
-    return hasattr(model, "run")
+def _run(model: Any, forward: Any) -> Any:
+    return forward()
 
 
 def whole(tensor: Tensor) -> Tensor:
