@@ -35,7 +35,10 @@ def need(study: Study, training: Training, student: Shape, teacher: Shape, gpu_b
     width = 4 if study.models.dtype == "float32" else 2
     world = study.hardware.processes * study.hardware.nodes
     per_weight = MASTER if training.lora else MASTER + GRADIENT + MOMENTS
-    resident = {"trained weights, gradients, AdamW": per_weight * student.parameters / world, "reserve": RESERVE}
+    resident: dict[str, float] = {
+        "trained weights, gradients, AdamW": per_weight * student.parameters / world,
+        "reserve": RESERVE,
+    }
     if training.objective.rule != "sft" and study.engine.teacher == "torch":
         resident["teacher"] = width * teacher.parameters
     if _reads_reference(training):
@@ -50,9 +53,10 @@ def need(study: Study, training: Training, student: Shape, teacher: Shape, gpu_b
         cache = max(engine - weights - RESERVE, 0)
         text = longest_text(study) * student.kv_bytes(width) / study.engine.tensor_parallel
         return Need(working, resident | {"vLLM": engine}, cache / text)
-    copy = {} if width == 4 and world == 1 else {"copy that samples": width * student.parameters}
-    cache = {"KV cache": min(SAMPLED_TOKENS, 256 * longest_text(study)) * student.kv_bytes(width)}
-    return Need(working | copy, resident | copy | cache, None)
+    if width != 4 or world > 1:  # a sharded model cannot sample
+        working["copy that samples"] = resident["copy that samples"] = width * student.parameters
+    places = min(SAMPLED_TOKENS, 256 * longest_text(study))
+    return Need(working, resident | {"KV cache": places * student.kv_bytes(width)}, None)
 
 
 def advice(study: Study, training: Training, found: Need, gpu_bytes: float) -> str | None:

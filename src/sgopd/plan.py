@@ -10,7 +10,7 @@ from pathlib import Path
 from sgopd.artefacts import PHASES, Artefact, Artefacts, uses_cache
 from sgopd.config import Study, Training
 from sgopd.objectives import needs_reference
-from sgopd.prompts.sources import SyntheticSource
+from sgopd.prompts.synthetic import SyntheticSource
 from sgopd.shapes import Shape, shape_of
 from sgopd.store import is_complete, read_manifest
 
