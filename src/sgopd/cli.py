@@ -7,6 +7,7 @@ complete. `sgopd STAGE --help` says what goes in and out.
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,12 @@ def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
     return load_study(path, point)
 
 
+def _artefacts(study):  # type: ignore[no-untyped-def]
+    from sgopd.artefacts import Artefacts
+
+    return Artefacts(study)
+
+
 def _use(threads: int) -> None:
     import torch
 
@@ -60,7 +67,8 @@ def model(
     if role not in ("teacher", "student"):
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
     _use(threads)
-    train_model(loaded, role, out)  # type: ignore[arg-type]
+    with _artefacts(loaded).model(role).alone():
+        train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -84,7 +92,8 @@ def rollouts(study: StudyFile = TINY, point: Point = "", out: Out = None, thread
 
     loaded = _study(study, point)
     _use(threads)
-    sample_teacher(loaded, out)
+    with _artefacts(loaded).rollouts.alone():
+        sample_teacher(loaded, out)
 
 
 @app.command()
@@ -113,7 +122,8 @@ def distil(
     loaded = _study(study, point)
     _known("method", method, list(loaded.methods), study)
     _use(threads)
-    run_phase(loaded, method, seed, phase, out)
+    with _artefacts(loaded).phase(method, seed, phase).alone():
+        run_phase(loaded, method, seed, phase, out)
 
 
 @app.command()
@@ -130,7 +140,8 @@ def evaluate(
     loaded = _study(study, point)
     _known("method", method, ["teacher", "student", *loaded.methods], study)
     _use(threads)
-    run_evaluation(loaded, method, seed, out)
+    with _artefacts(loaded).evaluation(method, seed).alone():
+        run_evaluation(loaded, method, seed, out)
 
 
 @app.command()
@@ -254,6 +265,8 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except UserError as error:

@@ -5,8 +5,10 @@ manifest names another fingerprint is stale. Knows nothing of what the tables me
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sgopd.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 
@@ -190,6 +194,29 @@ def clear(folder: Path) -> None:
     """Remove a stale artefact, its manifest first, so that a kill halfway never leaves a folder that looks complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the file ``lock``; waits while another process does. A process that dies, however, lets go of it.
+
+    A killed Snakemake leaves its jobs running on the cluster: the next call's job must wait for them, not mix with them.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.warning("%s: another process is at work on this artefact; waiting for it", lock)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not lock.exists() or lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue  # the one before removed it while we waited
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 class Shards:

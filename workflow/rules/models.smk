@@ -2,10 +2,13 @@
 rule model:
     output:
         update("data/models/{fingerprint}/manifest.json"),
+    log:
+        "data/logs/model-{fingerprint}.log",
+    threads: asked("model").cpus
+    resources:
+        **asked("model").for_snakemake(),
     params:
         study=lambda w: study_of(MODELS[w.fingerprint][0]),
         role=lambda w: MODELS[w.fingerprint][1],
-    log:
-        "data/logs/model-{fingerprint}.log",
     shell:
         "sgopd model {params.role} {params.study} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,7 +1,11 @@
 """Weights, optimiser state and the rows logged so far, written as one folder that is whole or absent (safetensors only)."""
 
+import contextlib
 import json
 import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,21 @@ class Progress:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     gate_tokens: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def asked_to_leave() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether SIGTERM (a cancelled job, a time limit) has come. Inside, the signal does nothing
+    else, so that the step under way is finished and can be saved."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def save_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:

@@ -6,6 +6,8 @@ gate did to their tokens. Resumes from the newest checkpoint. The algorithm itse
 
 import json
 import logging
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from sgopd.config import Study, flatten
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
-from sgopd.training.checkpoint import Checkpoints, Progress, load_optimiser, save_optimiser
+from sgopd.training.checkpoint import Checkpoints, Progress, asked_to_leave, load_optimiser, save_optimiser
 from sgopd.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
         fingerprint=artefacts.final_model(method, seed).fingerprint, params=flatten(study.runs[method].model_dump()),
         tags={"point": study.point},
     ) as run:  # fmt: skip
-        _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
+        with asked_to_leave() as leaving:
+            _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run, leaving)
         _write(folder, artefact, learner, progress)
     checkpoints.remove()
     return folder
@@ -64,8 +67,14 @@ def _start(
     return learner, Progress(step=training.phase_bounds()[phase - 1][0])
 
 
-def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any) -> None:
-    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates."""
+def _train(
+    learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any,
+    leaving: Callable[[], bool],
+) -> None:  # fmt: skip
+    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates.
+
+    Once ``leaving()``, the step under way is finished, a checkpoint written, and the process ends with exit code 143.
+    """
     training = learner.training
     start, end = training.phase_bounds()[phase - 1]
     reporter = Reporter()
@@ -80,8 +89,13 @@ def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoi
             _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
         progress.step = step + 1
         progress.seconds = dict(learner.seconds)
-        if progress.step % training.checkpoint_every == 0 and progress.step < end:
+        if progress.step < end and (leaving() or progress.step % training.checkpoint_every == 0):
             checkpoints.save(learner.model, learner.optimiser, progress)
+        if progress.step < end and leaving():
+            logger.warning(
+                "%s was asked to leave (SIGTERM): step %d is saved, run it again to go on", name, progress.step
+            )
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:
