@@ -69,6 +69,12 @@ class Artefacts:
             return Artefact("model", Path(config.path), digest, {})
         return self._shared("model", {}, recipe=config.model_dump(mode="json"), seed=self.study.seed)
 
+    def shared(self, kind: str) -> Artefact:
+        """The shared artefact of this kind: teacher, student, prompts, rollouts or verdicts."""
+        if kind in ("teacher", "student"):
+            return self.model("teacher" if kind == "teacher" else "student")
+        return {"prompts": self.prompts, "rollouts": self.rollouts, "verdicts": self.verdicts}[kind]
+
     def trains(self, role: Role) -> bool:
         """Whether the pipeline trains this model itself (from a recipe) or takes it as it is."""
         return not isinstance(getattr(self.study.models, role), HubModel)

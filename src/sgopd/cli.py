@@ -30,6 +30,9 @@ Point = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write instead of the study's own place.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads for the models' arithmetic.")]
+Fingerprint = Annotated[
+    str, typer.Option("--fingerprint", help="Fingerprint of the artefact, instead of --point: any point that needs it.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the run.")]
 TINY = Path("configs/tiny.yaml")
 
@@ -46,6 +49,21 @@ def _artefacts(study):  # type: ignore[no-untyped-def]
     return Artefacts(study)
 
 
+def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # type: ignore[no-untyped-def]
+    """The point of the study whose shared artefact has this fingerprint; without one, the point named."""
+    if not fingerprint:
+        return _study(path, point)
+    from sgopd.artefacts import Artefacts
+    from sgopd.config import load_studies
+
+    for study in load_studies(path):
+        if Artefacts(study).shared(kind).fingerprint == fingerprint:
+            return study
+    raise UserError(
+        f"--fingerprint {fingerprint}: no {kind} of {path} has it; `snakemake -n` shows those that it needs."
+    )
+
+
 def _use(threads: int) -> None:
     import torch
 
@@ -55,7 +73,7 @@ def _use(threads: int) -> None:
 @app.command()
 def model(
     role: Annotated[str, typer.Argument(help="teacher or student.")],
-    study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1,
+    study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint = "", out: Out = None, threads: Threads = 1,
 ) -> None:  # fmt: skip
     """Train one of the embedded models from its recipe (a study with hub models skips this stage).
 
@@ -63,48 +81,50 @@ def model(
     """
     from sgopd.pretrain import train_model
 
-    loaded = _study(study, point)
     if role not in ("teacher", "student"):
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
+    loaded = _study_that_needs(role, fingerprint, study, point)
     _use(threads)
     with _artefacts(loaded).model(role).alone():
         train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
 @app.command()
-def prompts(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+def prompts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint = "", out: Out = None) -> None:
     """Load, clean and split the problems; check that train, validation and benchmarks are disjoint.
 
     In: prompts of the study. Out: one table per split, and a summary of how many rows fell out where.
     """
     from sgopd.prompts.stage import prepare
 
-    prepare(_study(study, point), out)
+    prepare(_study_that_needs("prompts", fingerprint, study, point), out)
 
 
 @app.command()
-def rollouts(study: StudyFile = TINY, point: Point = "", out: Out = None, threads: Threads = 1) -> None:
+def rollouts(
+    study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint = "", out: Out = None, threads: Threads = 1
+) -> None:
     """Sample the teacher on the training prompts: the cache, made once and shared by every run.
 
     In: teacher, prompts. Out: rollouts.parquet with token ids and the teacher's per-token log-probs.
     """
     from sgopd.rollouts import sample_teacher
 
-    loaded = _study(study, point)
+    loaded = _study_that_needs("rollouts", fingerprint, study, point)
     _use(threads)
     with _artefacts(loaded).rollouts.alone():
         sample_teacher(loaded, out)
 
 
 @app.command()
-def verdicts(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
+def verdicts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint = "", out: Out = None) -> None:
     """Check the answer of every cached teacher rollout.
 
     In: rollouts, prompts. Out: verdicts.parquet (correct, incorrect, no_answer, truncated, timeout or error, and why).
     """
     from sgopd.rollouts import judge_teacher
 
-    judge_teacher(_study(study, point), out)
+    judge_teacher(_study_that_needs("verdicts", fingerprint, study, point), out)
 
 
 @app.command()

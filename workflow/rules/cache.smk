@@ -1,4 +1,5 @@
-# Made once per (teacher, prompts, sampling) and shared by every run of every study.
+# Made once per (teacher, prompts, sampling) and shared by every run of every study: the study is no parameter here, so that
+# another one that needs the same artefact does not make it again.
 rule prompts:
     input:
         lambda w: trained(PROMPTS[w.fingerprint], "student"),
@@ -9,10 +10,8 @@ rule prompts:
     threads: asked("prompts").cpus
     resources:
         **asked("prompts").for_snakemake(),
-    params:
-        study=lambda w: study_of(PROMPTS[w.fingerprint]),
     shell:
-        "sgopd prompts {params.study} 2>&1 | tee {log:q}"
+        "sgopd prompts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"
 
 
 rule rollouts:
@@ -26,10 +25,8 @@ rule rollouts:
     threads: asked("rollouts").cpus
     resources:
         **asked("rollouts").for_snakemake(),
-    params:
-        study=lambda w: study_of(ROLLOUTS[w.fingerprint]),
     shell:
-        "sgopd rollouts {params.study} --threads {threads} 2>&1 | tee {log:q}"
+        "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule verdicts:
@@ -42,7 +39,5 @@ rule verdicts:
     threads: asked("verdicts").cpus
     resources:
         **asked("verdicts").for_snakemake(),
-    params:
-        study=lambda w: study_of(VERDICTS[w.fingerprint]),
     shell:
-        "sgopd verdicts {params.study} 2>&1 | tee {log:q}"
+        "sgopd verdicts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"

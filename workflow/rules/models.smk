@@ -8,7 +8,7 @@ rule model:
     resources:
         **asked("model").for_snakemake(),
     params:
-        study=lambda w: study_of(MODELS[w.fingerprint][0]),
         role=lambda w: MODELS[w.fingerprint][1],
     shell:
-        "sgopd model {params.role} {params.study} --threads {threads} 2>&1 | tee {log:q}"
+        "sgopd model {params.role} --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads}"
+        " 2>&1 | tee {log:q}"
