@@ -26,6 +26,7 @@ from sgopd.errors import UserError
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+REPAIR = "`sgopd verify-store --repair` pulls it from the DVC remote, or clears it for the pipeline to make again."
 
 
 def fingerprint(kind: str, version: int, **depends_on: Any) -> str:
@@ -158,9 +159,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest(**json.loads(path.read_text()))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing, so {folder} is unfinished. Run the stage that makes it again.") from error
+        raise UserError(f"{path}: missing, so {folder} is unfinished or half pulled. {REPAIR}") from error
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}). Delete {folder} and run again.") from error
+        raise UserError(f"{path}: damaged ({error}). {REPAIR}") from error
 
 
 def is_complete(folder: Path, fingerprint: str) -> bool:
@@ -177,17 +178,26 @@ def is_complete(folder: Path, fingerprint: str) -> bool:
 def verify(folder: Path) -> Manifest:
     """The manifest of ``folder`` after comparing every file with its checksum; names the first file that differs."""
     manifest = read_manifest(folder)
-    for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(
-                f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`)."
-            )
-        if checksum(path) != entry["sha256"]:
-            raise UserError(
-                f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`)."
-            )
+    for name in manifest.files:
+        _verify_file(folder, name, manifest)
     return manifest
+
+
+def _verify_file(folder: Path, name: str, manifest: Manifest) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path}: missing, though its manifest lists it. {REPAIR}")
+    if checksum(path) != manifest.files[name]["sha256"]:
+        raise UserError(f"{path}: its checksum is not the manifest's. {REPAIR}")
+
+
+def read_artefact(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """The table ``name`` of the finished artefact in ``folder``, after comparing it with the manifest: a cache that was pulled
+    by half or has rotted must not reach a run."""
+    manifest = read_manifest(folder)
+    if name in manifest.files:
+        _verify_file(folder, name, manifest)
+    return read_table(folder / name, schema)
 
 
 def clear(folder: Path) -> None:

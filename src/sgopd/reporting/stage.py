@@ -38,6 +38,7 @@ def compare(study: Study, out: Path | None = None) -> Path:
         tables.markdown(tables.benchmark_table(_by_benchmark(study, problems), metric_names(study)[0])),
     )
     _write_csv(folder / "problems.csv", problems)
+    _write_csv(folder / "curves.csv", _validation_curves(artefacts))
     atomic_write_text(folder / "settings.md", tables.markdown(tables.settings_table(differing_keys(study))))
     cost = collect.cost(artefacts)
     _write_csv(folder / "cost.csv", cost)
@@ -100,6 +101,12 @@ def _for_dvc(numbers: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
     return {
         row["method"]: {metric: round(float(row[metric]), 6) for metric in metrics} for _, row in numbers.iterrows()
     }
+
+
+def _validation_curves(artefacts: Artefacts) -> pd.DataFrame:
+    """What `dvc plots diff` draws: step, and per method the validation accuracy averaged over seeds."""
+    rows = collect.metrics(artefacts).query("name == 'validation/accuracy'")
+    return rows.pivot_table(index="step", columns="method", values="value", sort=False).round(6).reset_index()
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:

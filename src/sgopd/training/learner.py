@@ -21,7 +21,7 @@ from sgopd.engines.torch_engine import TorchEngine
 from sgopd.pair import load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_table, stream_seed
+from sgopd.store import read_artefact, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
 from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
@@ -220,6 +220,6 @@ def _imitable(artefacts: Artefacts, training: Training, prompts: list[Any]) -> d
     """V, or nothing when the method does not read the cache."""
     if not uses_cache(training):
         return {}
-    rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS)
-    verdicts = read_table(artefacts.verdicts.folder / "verdicts.parquet", VERDICTS)
+    rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS)
+    verdicts = read_artefact(artefacts.verdicts.folder, "verdicts.parquet", VERDICTS)
     return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling)
