@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sgopd.config import Training, differing_keys, load_studies, load_study, override
+from sgopd.config import Study, Training, differing_keys, load_studies, load_study, override
 from sgopd.errors import UserError
+from tests.conftest import TINY
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -163,3 +164,13 @@ def test_the_report_can_say_in_which_keys_methods_differ(tmp_path: Path) -> None
     study = load_study(write(tmp_path, {"methods": {"late": {"hold": 0.3}}}))
     assert differing_keys(study)["hold"] == {"opd": 0.1, "sgopd": 0.1, "late": 0.3}
     assert "steps" not in differing_keys(study)
+
+
+def test_methods_are_compared_by_their_resolved_options() -> None:
+    study = Study.model_validate(
+        override(TINY, {"training": {"objective": {"rule": "opd", "options": {"guard": "clip"}}}})
+    )
+    table = differing_keys(study)
+    assert table["objective.options.guard"] == {"opd": "clip", "sgopd": "off", "sft": "off"}
+    assert table["objective.options.lambda_consensus"] == {"opd": None, "sgopd": 1.8, "sft": None}
+    assert "objective.options.guard_clip" not in table

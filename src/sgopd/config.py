@@ -4,6 +4,7 @@ In: a YAML file (and what it ``extends``). Out: an immutable ``Study`` per point
 here once; unknown keys are errors. Knows nothing of stages, files made or devices.
 """
 
+import dataclasses
 import difflib
 import itertools
 import re
@@ -178,6 +179,13 @@ class Training(Part):
                 f"updates_per_batch ({self.updates_per_batch}) must divide prompts_per_step ({self.prompts_per_step})"
             )
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """Dotted key -> value, with the rule's options at their defaults filled in: what two methods are compared by."""
+        from sgopd.objectives import options_for
+
+        options = dataclasses.asdict(options_for(self.objective.rule, **self.objective.options))
+        return _flatten(override(self.model_dump(), {"objective": {"options": options}}))
 
     def schedule(self) -> "TeacherSchedule":
         """gamma(s), the weight of the teacher's rollouts, over the steps of this run."""
@@ -458,18 +466,18 @@ def _models_in_tree(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 def differing_keys(study: Study) -> dict[str, dict[str, Any]]:
     """Dotted key -> method -> value, for the keys of ``training`` in which the study's methods differ."""
-    flat = {name: flatten(training.model_dump()) for name, training in study.runs.items()}
+    flat = {name: training.settings() for name, training in study.runs.items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     table = {key: {name: values.get(key) for name, values in flat.items()} for key in keys}
     return {key: row for key, row in table.items() if len({repr(v) for v in row.values()}) > 1}
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mapping to one level with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -11,7 +11,7 @@ from typing import Any
 
 from sgopd import tracking
 from sgopd.artefacts import Artefacts
-from sgopd.config import Study, flatten
+from sgopd.config import Study
 from sgopd.engines.torch_engine import TorchEngine
 from sgopd.pair import load_pair
 from sgopd.progress import Reporter, track
@@ -104,7 +104,7 @@ def _track(study: Study, method: str, seed: int, fingerprint: str, rows: list[di
             [r for r in rows if r["benchmark"] == benchmark]
         )
     training = study.runs.get(method)
-    params = flatten(training.model_dump()) if training else {}
+    params = training.settings() if training else {}
     with tracking.run(
         study.name, tracking.method_name(method, study.point), seed, fingerprint=fingerprint, phase="evaluation",
         params=params, tags={"point": study.point},

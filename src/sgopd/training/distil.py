@@ -13,7 +13,7 @@ from typing import Any
 
 from sgopd import tracking
 from sgopd.artefacts import Artefact, Artefacts
-from sgopd.config import Study, flatten
+from sgopd.config import Study
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
@@ -39,7 +39,7 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
     with tracking.run(
         study.name, tracking.method_name(method, study.point), seed, phase=f"phase{phase}",
-        fingerprint=artefacts.final_model(method, seed).fingerprint, params=flatten(study.runs[method].model_dump()),
+        fingerprint=artefacts.final_model(method, seed).fingerprint, params=study.runs[method].settings(),
         tags={"point": study.point},
     ) as run:  # fmt: skip
         with asked_to_leave() as leaving:
