@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sgopd import tracking
-from sgopd.artefacts import Artefact, Artefacts
+from sgopd.artefacts import Artefact, Artefacts, uses_cache
 from sgopd.config import Study
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
@@ -42,11 +42,22 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
         fingerprint=artefacts.final_model(method, seed).fingerprint, params=study.runs[method].settings(),
         tags={"point": study.point},
     ) as run:  # fmt: skip
+        _link(run, artefacts, method)
         with asked_to_leave() as leaving:
             _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run, leaving)
         _write(folder, artefact, learner, progress)
     checkpoints.remove()
     return folder
+
+
+def _link(run: tracking.Run, artefacts: Artefacts, method: str) -> None:
+    """The data sets and models that the run reads."""
+    run.dataset("prompts", artefacts.prompts.fingerprint, artefacts.prompts.folder)
+    if uses_cache(artefacts.study.runs[method]):
+        run.dataset("teacher rollouts", artefacts.rollouts.fingerprint, artefacts.rollouts.folder)
+    for role in ("teacher", "student"):
+        model = artefacts.model(role)
+        run.model(role, model.fingerprint, model.folder)
 
 
 def _start(
