@@ -5,6 +5,7 @@ they cannot disagree. Shared artefacts (models, prompts, rollouts, verdicts) lie
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from sgopd.config import HubModel, Study, Training
 from sgopd.errors import UserError
 from sgopd.prompts.sources import FileSource
-from sgopd.store import checksum, fingerprint
+from sgopd.store import alone, checksum, fingerprint
 
 # Raise a number when the stage's code changes what it writes: every artefact of that kind is then made again.
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
@@ -42,6 +43,10 @@ class Artefact:
     def partial(self) -> Path:
         """Shards or checkpoints of the unfinished artefact; outside the folder so that they survive its removal."""
         return self.folder.parent / f".{self.folder.name}.{self.fingerprint}.partial"
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it is held, no other process makes this artefact."""
+        return alone(self.folder.parent / f".{self.folder.name}.{self.fingerprint}.lock")
 
 
 class Artefacts:

@@ -7,6 +7,7 @@ complete. `sgopd STAGE --help` says what goes in and out.
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,12 @@ def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
     from sgopd.config import load_study
 
     return load_study(path, point)
+
+
+def _artefacts(study):  # type: ignore[no-untyped-def]
+    from sgopd.artefacts import Artefacts
+
+    return Artefacts(study)
 
 
 def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # type: ignore[no-untyped-def]
@@ -82,7 +89,8 @@ def model(
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
     loaded = _study_that_needs(role, fingerprint, study, point)
     _use(threads)
-    train_model(loaded, role, out)  # type: ignore[arg-type]
+    with _artefacts(loaded).model(role).alone():
+        train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -108,7 +116,8 @@ def rollouts(
 
     loaded = _study_that_needs("rollouts", fingerprint, study, point)
     _use(threads)
-    sample_teacher(loaded, out)
+    with _artefacts(loaded).rollouts.alone():
+        sample_teacher(loaded, out)
 
 
 @app.command()
@@ -137,7 +146,8 @@ def distil(
     loaded = _study(study, point)
     _known("method", method, list(loaded.methods), study)
     _use(threads)
-    run_phase(loaded, method, seed, phase, out)
+    with _artefacts(loaded).phase(method, seed, phase).alone():
+        run_phase(loaded, method, seed, phase, out)
 
 
 @app.command()
@@ -154,7 +164,8 @@ def evaluate(
     loaded = _study(study, point)
     _known("method", method, ["teacher", "student", *loaded.methods], study)
     _use(threads)
-    run_evaluation(loaded, method, seed, out)
+    with _artefacts(loaded).evaluation(method, seed).alone():
+        run_evaluation(loaded, method, seed, out)
 
 
 @app.command()
@@ -303,21 +314,24 @@ def check(
 
 @app.command()
 def verify_store(
-    folders: Annotated[list[Path], typer.Argument(help="Folders to look through, e.g. data results.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look through [default: data results].")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Pull what is damaged from the DVC remote, or remove it to be made again.")
+    ] = False,
 ) -> None:
-    """Compare every artefact below the folders with its checksums; names the first damaged file of each."""
-    from sgopd.store import MANIFEST, verify
+    """Compare every artefact below the folders with its manifest; names the first damaged file of each."""
+    from sgopd import repair as repairs
 
-    problems = []
-    manifests = sorted(path for folder in folders for path in folder.rglob(MANIFEST))
-    for manifest in manifests:
-        try:
-            verify(manifest.parent)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    typer.echo(f"{len(manifests)} artefacts are as their manifests say.")
+    found = repairs.artefacts(folders or [Path("data"), Path("results")])
+    problems = {folder: problem for folder in found if (problem := repairs.damage(folder))}
+    if problems and not repair:
+        raise UserError("\n".join(problems.values()))
+    for folder, problem in problems.items():
+        typer.echo(f"{problem}\n  -> {repairs.repair(folder)}")
+    sound = len(found) - len(problems)
+    typer.echo(f"{sound} artefacts are as their manifests say." + (" Now run Snakemake again." if problems else ""))
 
 
 def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
@@ -330,6 +344,8 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except UserError as error:

@@ -15,7 +15,7 @@ from sgopd.pair import Engines, Pair, load_pair
 from sgopd.progress import Reporter, track
 from sgopd.prompts.render import Prompt, read_prompts
 from sgopd.records import PROMPTS, ROLLOUTS, VERDICTS
-from sgopd.store import Shards, clear, finish, is_complete, read_table, rows_to_table, stream_seed, write_table
+from sgopd.store import Shards, clear, finish, is_complete, read_artefact, rows_to_table, stream_seed, write_table
 from sgopd.training.distributed import first, share
 from sgopd.verifier import VerifierOptions, verify
 
@@ -91,8 +91,8 @@ def judge_teacher(study: Study, out: Path | None = None) -> Path:
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete", folder)
         return folder
-    rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS).to_pylist()
-    prompts = read_table(artefacts.prompts.folder / "train.parquet", PROMPTS).to_pylist()
+    rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS).to_pylist()
+    prompts = read_artefact(artefacts.prompts.folder, "train.parquet", PROMPTS).to_pylist()
     answers = {row["prompt_id"]: row["answer"] for row in prompts}
     verdicts = verify(
         [answers[row["prompt_id"]] for row in rollouts],

@@ -4,8 +4,12 @@ A checkpoint written by any number of processes can be read by any other number.
 metadata is a pickle.
 """
 
+import contextlib
 import json
 import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,21 @@ class Progress:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     gate_tokens: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def asked_to_leave() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether SIGTERM (a cancelled job, a time limit) has come. Inside, the signal does nothing
+    else, so that the step under way is finished and can be saved."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def save_model(model: Any, folder: Path) -> None:

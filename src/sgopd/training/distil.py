@@ -7,11 +7,13 @@ gate did to their tokens. Resumes from the newest checkpoint. The algorithm itse
 import contextlib
 import json
 import logging
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sgopd import tracking
-from sgopd.artefacts import Artefact, Artefacts
+from sgopd.artefacts import Artefact, Artefacts, uses_cache
 from sgopd.config import Study
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
@@ -19,12 +21,13 @@ from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_t
 from sgopd.training.checkpoint import (
     Checkpoints,
     Progress,
+    asked_to_leave,
     load_optimiser,
     save_adapters,
     save_model,
     save_optimiser,
 )
-from sgopd.training.distributed import barrier, first
+from sgopd.training.distributed import anyone, barrier, first
 from sgopd.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -50,11 +53,24 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
         tags={"point": study.point},
     )  # fmt: skip
     with tracked if first() else contextlib.nullcontext() as run:
-        _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
+        if run:
+            _link(run, artefacts, method)
+        with asked_to_leave() as leaving:
+            _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run, leaving)
         _write(folder, artefact, learner, progress)
     if first():
         checkpoints.remove()
     return folder
+
+
+def _link(run: tracking.Run, artefacts: Artefacts, method: str) -> None:
+    """The data sets and models that the run reads."""
+    run.dataset("prompts", artefacts.prompts.fingerprint, artefacts.prompts.folder)
+    if uses_cache(artefacts.study.runs[method]):
+        run.dataset("teacher rollouts", artefacts.rollouts.fingerprint, artefacts.rollouts.folder)
+    for role in ("teacher", "student"):
+        model = artefacts.model(role)
+        run.model(role, model.fingerprint, model.folder)
 
 
 def _start(
@@ -75,8 +91,14 @@ def _start(
     return learner, Progress(step=training.phase_bounds()[phase - 1][0])
 
 
-def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any) -> None:
-    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates."""
+def _train(
+    learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any,
+    leaving: Callable[[], bool],
+) -> None:  # fmt: skip
+    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates.
+
+    Once ``leaving()``, the step under way is finished, a checkpoint written, and the process ends with exit code 143.
+    """
     training = learner.training
     start, end = training.phase_bounds()[phase - 1]
     reporter = Reporter()
@@ -91,8 +113,14 @@ def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoi
             _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
         progress.step = step + 1
         progress.seconds = dict(learner.seconds)
-        if progress.step % training.checkpoint_every == 0 and progress.step < end:
+        asked = anyone(leaving())
+        if progress.step < end and (asked or progress.step % training.checkpoint_every == 0):
             checkpoints.save(learner.model, learner.optimiser, progress)
+        if progress.step < end and asked:
+            logger.warning(
+                "%s was asked to leave (SIGTERM): step %d is saved, run it again to go on", name, progress.step
+            )
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:

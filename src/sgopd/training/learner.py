@@ -21,7 +21,7 @@ from sgopd.engines.base import Rollout
 from sgopd.pair import Engines, load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_table, stream, stream_seed
+from sgopd.store import read_artefact, stream, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
 from sgopd.training.distributed import share
@@ -255,8 +255,8 @@ def _imitable(engines: Engines, training: Training, prompts: list[Any]) -> dict[
     if not uses_cache(training):
         return {}
     artefacts = engines.artefacts
-    rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS)
-    verdicts = read_table(artefacts.verdicts.folder / "verdicts.parquet", VERDICTS)
+    rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS)
+    verdicts = read_artefact(artefacts.verdicts.folder, "verdicts.parquet", VERDICTS)
 
     def under_initial_student(samples: Sequence[TeacherSample]) -> list[float]:
         initial = share(engines.frozen(artefacts.source("student")))
