@@ -28,6 +28,7 @@ import torch
 from random_models import SHAPES, Shape
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+CLOCK_NAMES = {"wall": "wall-clock time", "cpu": "processor time"}
 now = CLOCKS["wall"]  # main() may choose the other one
 
 Counts = dict[str, float]  # steps, seconds of each, generated and scored tokens and optimiser steps per step
@@ -183,8 +184,8 @@ def report(args: argparse.Namespace, results: dict[str, list[Counts]]) -> str:
         f"### {args.shape}: hidden {shape.hidden}, {shape.layers} layers, vocabulary {shape.vocabulary:,}, "
         f"{shape.prompts} x {shape.group} rollouts of {shape.tokens} tokens",
         "",
-        f"float32, {args.threads} threads, {'processor' if args.clock == 'cpu' else 'wall-clock'} time, Python {platform.python_version()}, {packages}; {args.rounds} rounds of "
-        f"{args.steps} steps after a warm-up step, medians.",
+        f"float32, {args.threads} threads, {CLOCK_NAMES[args.clock]}, Python {platform.python_version()}, {packages}; "
+        f"{args.rounds} rounds of {args.steps} steps after a warm-up step, medians.",
         "",
         "| variant | tokens/s (min - max) | over the better peer | seconds per step | generated | scored | optimiser steps |",
         "|---|---|---|---|---|---|---|",
