@@ -7,6 +7,7 @@ complete. `sgopd STAGE --help` says what goes in and out.
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,12 @@ def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
     return load_study(path, point)
 
 
+def _artefacts(study):  # type: ignore[no-untyped-def]
+    from sgopd.artefacts import Artefacts
+
+    return Artefacts(study)
+
+
 def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # type: ignore[no-untyped-def]
     """The point of the study whose shared artefact has this fingerprint; without one, the point named."""
     if not fingerprint:
@@ -58,9 +65,13 @@ def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # t
 
 
 def _use(threads: int) -> None:
+    """CPU threads of this process; under torchrun it joins the others and takes its part of them."""
     import torch
 
-    torch.set_num_threads(threads)
+    from sgopd.training import distributed
+
+    distributed.start()
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 @app.command()
@@ -78,7 +89,8 @@ def model(
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
     loaded = _study_that_needs(role, fingerprint, study, point)
     _use(threads)
-    train_model(loaded, role, out)  # type: ignore[arg-type]
+    with _artefacts(loaded).model(role).alone():
+        train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -104,7 +116,8 @@ def rollouts(
 
     loaded = _study_that_needs("rollouts", fingerprint, study, point)
     _use(threads)
-    sample_teacher(loaded, out)
+    with _artefacts(loaded).rollouts.alone():
+        sample_teacher(loaded, out)
 
 
 @app.command()
@@ -133,7 +146,8 @@ def distil(
     loaded = _study(study, point)
     _known("method", method, list(loaded.methods), study)
     _use(threads)
-    run_phase(loaded, method, seed, phase, out)
+    with _artefacts(loaded).phase(method, seed, phase).alone():
+        run_phase(loaded, method, seed, phase, out)
 
 
 @app.command()
@@ -150,7 +164,8 @@ def evaluate(
     loaded = _study(study, point)
     _known("method", method, ["teacher", "student", *loaded.methods], study)
     _use(threads)
-    run_evaluation(loaded, method, seed, out)
+    with _artefacts(loaded).evaluation(method, seed).alone():
+        run_evaluation(loaded, method, seed, out)
 
 
 @app.command()
@@ -210,6 +225,58 @@ def rules() -> None:
         typer.echo(f"{name:14} {shown}")
 
 
+MachineName = Annotated[
+    str, typer.Option("--machine", help="a100, h100, h200 or cpu; by default what this machine has.")
+]
+
+
+def _machine(name: str):  # type: ignore[no-untyped-def]
+    from sgopd.plan import MACHINES, this_machine
+
+    _known("machine", name or "cpu", list(MACHINES), Path("sgopd"))
+    return MACHINES[name or this_machine()]
+
+
+@app.command()
+def doctor(study: StudyFile = TINY, point: Point = "", machine: MachineName = "") -> None:
+    """Look for everything that would stop a study, before an hour is spent on it. Loads no weights, changes nothing.
+
+    Checks tokenizers, chat template, EOS, vocabulary and context of the models, memory per GPU (and which key to turn), engines,
+    disk, data, MLflow and DVC. Exit code 2 if anything is bad.
+    """
+    from sgopd.doctor import examine
+
+    findings = examine(_study(study, point), _machine(machine))
+    for finding in findings:
+        typer.echo(f"{finding.verdict:9} {finding.about:14} " + finding.text.replace("\n", "\n" + " " * 25))
+    if any(finding.verdict == "bad" for finding in findings):
+        raise UserError(f"{study}: mend what is bad above first.")
+
+
+@app.command()
+def plan(
+    study: StudyFile = TINY, point: Point = "", machine: MachineName = "",
+    response: Annotated[
+        float | None, typer.Option("--response-tokens", min=1, help="Mean length of a response, if you know it.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Print jobs, tokens, GPU-hours and disk of every stage of a study, and how much of it is there already.
+
+    GPU-hours come from FLOPs at an assumed utilisation: good to a factor of about two.
+    """
+    from sgopd.artefacts import Artefacts
+    from sgopd.plan import assume, table
+    from sgopd.plan import plan as make_plan
+
+    loaded = _study(study, point)
+    assumed = assume(Artefacts(loaded), response)
+    typer.echo(table(make_plan(loaded, _machine(machine), response), loaded.hardware.processes))
+    typer.echo(
+        f"\n{assumed.train} training prompts, {assumed.benchmarks} benchmark problems, {assumed.response:.0f} tokens per response "
+        f"({assumed.source})"
+    )
+
+
 @app.command()
 def config_docs() -> None:
     """Print the reference of all config keys (docs/configuration.md) as Markdown."""
@@ -247,21 +314,24 @@ def check(
 
 @app.command()
 def verify_store(
-    folders: Annotated[list[Path], typer.Argument(help="Folders to look through, e.g. data results.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look through [default: data results].")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Pull what is damaged from the DVC remote, or remove it to be made again.")
+    ] = False,
 ) -> None:
-    """Compare every artefact below the folders with its checksums; names the first damaged file of each."""
-    from sgopd.store import MANIFEST, verify
+    """Compare every artefact below the folders with its manifest; names the first damaged file of each."""
+    from sgopd import repair as repairs
 
-    problems = []
-    manifests = sorted(path for folder in folders for path in folder.rglob(MANIFEST))
-    for manifest in manifests:
-        try:
-            verify(manifest.parent)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    typer.echo(f"{len(manifests)} artefacts are as their manifests say.")
+    found = repairs.artefacts(folders or [Path("data"), Path("results")])
+    problems = {folder: problem for folder in found if (problem := repairs.damage(folder))}
+    if problems and not repair:
+        raise UserError("\n".join(problems.values()))
+    for folder, problem in problems.items():
+        typer.echo(f"{problem}\n  -> {repairs.repair(folder)}")
+    sound = len(found) - len(problems)
+    typer.echo(f"{sound} artefacts are as their manifests say." + (" Now run Snakemake again." if problems else ""))
 
 
 def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
@@ -274,6 +344,8 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except UserError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"  # names become folder names: nothing that could leave results/
 Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+Stage = Literal["model", "prompts", "rollouts", "verdicts", "distil", "evaluate", "compare", "report", "grid"]
 
 
 class Part(BaseModel):
@@ -75,6 +76,37 @@ class Models(Part):
         if "{problem}" not in value:
             raise ValueError("must contain {problem}")
         return value
+
+
+class Engine(Part):
+    """What samples and scores. ``torch`` runs everywhere; ``vllm`` is what a GPU study wants (extra ``vllm``)."""
+
+    kind: Literal["torch", "vllm"] = Field(
+        "torch", description="What samples rollouts and evaluations. Random numbers differ between the two."
+    )
+    teacher: str = Field(
+        "torch",
+        pattern=r"^(torch|vllm|https?://\S+)$",
+        description="What scores with the teacher: `torch` (one forward pass beside the student), `vllm` (an engine of its own), "
+        "or the address of a vLLM server on another node (http://HOST:8000/v1).",
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one vLLM engine is spread over; divides `processes`.")
+    memory_share: float = Field(
+        0.4, gt=0, lt=1, description="Share of a GPU's memory for one vLLM engine; what is left is for training."
+    )
+    max_length: int | None = Field(
+        None, ge=2, description="Longest prompt plus response in vLLM; by default what the study can need."
+    )
+    score_tokens: int = Field(
+        4096, ge=16, description="Tokens that vLLM scores at once; each takes the vocabulary's size times 8 bytes."
+    )
+
+
+class Hardware(Part):
+    """How many processes a stage runs in; one process drives one GPU. Changes speed, not results."""
+
+    processes: int = Field(1, ge=1, description="Processes per node of rollouts, distil and evaluate (torchrun).")
+    nodes: int = Field(1, ge=1, description="Nodes of the distil stage; more than one needs Slurm (srun torchrun).")
 
 
 class Prompts(Part):
@@ -175,6 +207,13 @@ class Optimiser(Part):
     max_grad_norm: float = Field(1.0, gt=0, description="Global gradient-norm clip.")
 
 
+class Lora(Part):
+    """Train low-rank adapters on every linear layer instead of all weights (extra ``lora``)."""
+
+    rank: int = Field(32, ge=1, description="Rank of the adapters.")
+    alpha: float = Field(64.0, gt=0, description="The adapter's output is scaled by alpha / rank.")
+
+
 class Training(Part):
     """One distillation run; a method overrides any of these keys."""
 
@@ -185,6 +224,10 @@ class Training(Part):
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
     )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in backward: a third more time, much less memory."
+    )
+    lora: Lora | None = Field(None, description="Adapters instead of full fine-tuning; none by default.")
     sampling: Sampling = Field(Sampling(), description="How the student samples.")
     objective: Objective = Field(Objective(), description="Advantage rule and loss.")
     teacher_sampling: TeacherSampling = Field(TeacherSampling(), description="Auxiliary loss on teacher rollouts.")
@@ -244,6 +287,25 @@ class Evaluation(Part):
         return self
 
 
+class StageResources(Part):
+    """What a stage's jobs ask of a cluster. A key that is left out is the profile's business."""
+
+    cpus: int = Field(1, ge=1, description="CPU cores, hence threads of the models' arithmetic, here and on a cluster.")
+    gpus: int | None = Field(None, ge=0, description="GPUs.")
+    memory_gb: float | None = Field(None, gt=0, description="Memory, in GB.")
+    minutes: int | None = Field(None, ge=1, description="Time limit; a phase that hits it goes on from a checkpoint.")
+    partition: str | None = Field(None, min_length=1, description="Partition (queue).")
+    account: str | None = Field(None, min_length=1, description="Account that pays.")
+
+    def for_snakemake(self) -> dict[str, int | str]:
+        """The keys that are set, under the names of Snakemake and its Slurm executor."""
+        asked = {
+            "gpu": self.gpus, "mem_mb": None if self.memory_gb is None else round(1000 * self.memory_gb),
+            "runtime": self.minutes, "slurm_partition": self.partition, "slurm_account": self.account,
+        }  # fmt: skip
+        return {name: value for name, value in asked.items() if value is not None}
+
+
 class Study(Part):
     """A study: one config file, or one point of its grid."""
 
@@ -257,6 +319,8 @@ class Study(Part):
     models: Models = Field(description="The pair of models and the reference policy.")
     prompts: Prompts = Field(description="Where problems come from.")
     rollouts: TeacherRollouts = Field(TeacherRollouts(), description="The cache of teacher rollouts.")
+    engine: Engine = Field(Engine(), description="What samples and scores.")
+    hardware: Hardware = Field(Hardware(), description="Processes and nodes.")
     verifier: Verifier = Field(Verifier(), description="How answers are checked.")
     training: Training = Field(Training(), description="What all methods share.")
     methods: dict[Name, dict[str, Any]] = Field(
@@ -264,6 +328,9 @@ class Study(Part):
     )
     baseline: str = Field("opd", description="The method every other one is compared with.")
     evaluation: Evaluation = Field(Evaluation(), description="How models are judged.")
+    resources: dict[Stage, StageResources] = Field(
+        {}, description="Stage -> what its jobs ask of a cluster; in a grid, the first point's counts."
+    )
 
     @field_validator("results")
     @classmethod
@@ -277,12 +344,25 @@ class Study(Part):
     def _runs_resolve(self) -> "Study":
         if self.baseline not in self.methods:
             raise ValueError(f"baseline: {self.baseline!r} is not a method of the study ({', '.join(self.methods)})")
+        if self.hardware.processes % self.engine.tensor_parallel:
+            raise ValueError(
+                f"engine.tensor_parallel ({self.engine.tensor_parallel}) must divide hardware.processes ({self.hardware.processes})"
+            )
+        far = self.engine.teacher != "torch"
+        for name in [name for name, run in self.runs.items() if far and run.objective.base != "sampled"]:
+            raise ValueError(
+                f"methods.{name}.objective.base reads the teacher's whole distribution: it needs engine.teacher: torch"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats a seed")
         for reserved in {"teacher", "student"} & self.methods.keys():
             raise ValueError(f"methods: {reserved!r} is the name of a reference row; call the method something else")
         _ = self.runs  # validates every method
         return self
+
+    def asks(self, stage: Stage) -> StageResources:
+        """What the jobs of ``stage`` ask of a cluster."""
+        return self.resources.get(stage, StageResources())  # type: ignore[call-arg]
 
     @cached_property
     def runs(self) -> dict[str, Training]:

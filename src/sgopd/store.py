@@ -5,8 +5,10 @@ manifest names another fingerprint is stale. Knows nothing of what the tables me
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -21,7 +23,10 @@ import pyarrow.parquet as pq
 
 from sgopd.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 MANIFEST = "manifest.json"
+REPAIR = "`sgopd verify-store --repair` pulls it from the DVC remote, or clears it for the pipeline to make again."
 
 
 def fingerprint(kind: str, version: int, **depends_on: Any) -> str:
@@ -154,9 +159,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest(**json.loads(path.read_text()))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing, so {folder} is unfinished. Run the stage that makes it again.") from error
+        raise UserError(f"{path}: missing, so {folder} is unfinished or half pulled. {REPAIR}") from error
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}). Delete {folder} and run again.") from error
+        raise UserError(f"{path}: damaged ({error}). {REPAIR}") from error
 
 
 def is_complete(folder: Path, fingerprint: str) -> bool:
@@ -173,23 +178,55 @@ def is_complete(folder: Path, fingerprint: str) -> bool:
 def verify(folder: Path) -> Manifest:
     """The manifest of ``folder`` after comparing every file with its checksum; names the first file that differs."""
     manifest = read_manifest(folder)
-    for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(
-                f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`)."
-            )
-        if checksum(path) != entry["sha256"]:
-            raise UserError(
-                f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`)."
-            )
+    for name in manifest.files:
+        _verify_file(folder, name, manifest)
     return manifest
+
+
+def _verify_file(folder: Path, name: str, manifest: Manifest) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{path}: missing, though its manifest lists it. {REPAIR}")
+    if checksum(path) != manifest.files[name]["sha256"]:
+        raise UserError(f"{path}: its checksum is not the manifest's. {REPAIR}")
+
+
+def read_artefact(folder: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """The table ``name`` of the finished artefact in ``folder``, after comparing it with the manifest: a cache that was pulled
+    by half or has rotted must not reach a run."""
+    manifest = read_manifest(folder)
+    if name in manifest.files:
+        _verify_file(folder, name, manifest)
+    return read_table(folder / name, schema)
 
 
 def clear(folder: Path) -> None:
     """Remove a stale artefact, its manifest first, so that a kill halfway never leaves a folder that looks complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the file ``lock``; waits while another process does. A process that dies, however, lets go of it.
+
+    A killed Snakemake leaves its jobs running on the cluster: the next call's job must wait for them, not mix with them.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.warning("%s: another process is at work on this artefact; waiting for it", lock)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not lock.exists() or lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue  # the one before removed it while we waited
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 class Shards:

@@ -105,6 +105,6 @@ def test_the_last_number_is_guessed_only_when_asked_for(how: Extract) -> None:
 )
 @pytest.mark.parametrize("how", ["boxed", "stated", "guess"])
 def test_extraction_takes_time_linear_in_the_length(flood: str, how: Extract) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     extract(flood * 30_000, how)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

@@ -39,11 +39,11 @@ LONG = settings(GENTLE, max_examples=int(os.environ.get("SGOPD_FUZZ_EXAMPLES", "
 def reading_never_fails(gold: str, answer: str) -> None:
     for how in ("boxed", "stated", "guess"):
         extract(answer, how)
-    started = time.perf_counter()
+    started = time.process_time()
     decision = compare(gold, answer)
     assert decision.equal in (True, False, None) and decision.reason
     readable_gold(gold)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 5
 
 
 def judging_never_fails(gold: str, response: str) -> None:

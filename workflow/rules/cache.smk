@@ -7,6 +7,9 @@ rule prompts:
         update("data/prompts/{fingerprint}/manifest.json"),
     log:
         "data/logs/prompts-{fingerprint}.log",
+    threads: asked("prompts").cpus
+    resources:
+        **asked("prompts").for_snakemake(),
     shell:
         "sgopd prompts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"
 
@@ -14,21 +17,27 @@ rule prompts:
 rule rollouts:
     input:
         lambda w: trained(ROLLOUTS[w.fingerprint], "teacher"),
-        lambda w: ROLLOUTS[w.fingerprint].prompts.manifest,
+        lambda w: made(ROLLOUTS[w.fingerprint].prompts),
     output:
         update("data/rollouts/{fingerprint}/manifest.json"),
     log:
         "data/logs/rollouts-{fingerprint}.log",
+    threads: asked("rollouts").cpus
+    resources:
+        **asked("rollouts").for_snakemake(),
     shell:
-        "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
+        "{SGOPD} rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule verdicts:
     input:
-        lambda w: VERDICTS[w.fingerprint].rollouts.manifest,
+        lambda w: made(VERDICTS[w.fingerprint].rollouts),
     output:
         update("data/verdicts/{fingerprint}/manifest.json"),
     log:
         "data/logs/verdicts-{fingerprint}.log",
+    threads: asked("verdicts").cpus
+    resources:
+        **asked("verdicts").for_snakemake(),
     shell:
         "sgopd verdicts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"

@@ -6,6 +6,10 @@ from pathlib import Path
 from sgopd.artefacts import Artefacts, uses_cache
 from sgopd.config import load_studies
 from sgopd.errors import UserError
+from sgopd.launch import command
+
+# A cluster signals every process of a job: shell and tee must outlive the stage, which saves and leaves
+shell.prefix("trap '' TERM; ")
 
 STUDY = Path(config.get("study", "configs/tiny.yaml"))
 try:
@@ -14,12 +18,20 @@ except UserError as error:
     print(f"sgopd: {error}", file=sys.stderr)
     sys.exit(2)
 
+# sgopd, or sgopd under torchrun where the study asks for several processes (one per GPU)
+SGOPD = command(POINTS[0].study.hardware)
+DISTIL = command(POINTS[0].study.hardware, nodes=POINTS[0].study.hardware.nodes)
+
 BY_RESULTS = {str(point.results): point for point in POINTS}
 RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)
 TOP = str(POINTS[0].results.parent) if POINTS[0].study.point else str(POINTS[0].results)
 
 # fingerprint -> a point that has it: shared artefacts are made once, whichever point asks first
-MODELS = {point.model(role).fingerprint: (point, role) for point in POINTS for role in ("teacher", "student")}
+MODELS = {
+    point.model(role).fingerprint: (point, role)
+    for point in POINTS
+    for role in ("teacher", "student")
+}
 PROMPTS = {point.prompts.fingerprint: point for point in POINTS}
 ROLLOUTS = {point.rollouts.fingerprint: point for point in POINTS}
 VERDICTS = {point.verdicts.fingerprint: point for point in POINTS}
@@ -38,14 +50,27 @@ def at(results):
     return BY_RESULTS[results]
 
 
+def made(*artefacts):
+    """Their manifests as inputs whose dates mean nothing, since `dvc pull` and `git clone` make new ones: what an artefact
+    depends on is in its fingerprint, hence in its path or its job's params."""
+    return [ancient(str(artefact.manifest)) for artefact in artefacts]
+
+
 def trained(point, *roles):
     """Manifests of those models of the pair that the pipeline trains itself."""
-    return [point.model(role).manifest for role in roles if point.trains(role)]
+    return made(*(point.model(role) for role in roles if point.trains(role)))
 
 
 def study_of(point):
     """--study and --point for a stage's command line; both are checked names, quoted all the same."""
-    return f"--study '{STUDY}'" + (f" --point '{point.study.point}'" if point.study.point else "")
+    return f"--study '{STUDY}'" + (
+        f" --point '{point.study.point}'" if point.study.point else ""
+    )
+
+
+def asked(stage):
+    """What the study's jobs of this stage ask of a cluster (gpu, mem_mb, runtime, slurm_partition, slurm_account)."""
+    return POINTS[0].study.asks(stage)
 
 
 FINAL = [f"{results}/report.html" for results in BY_RESULTS]

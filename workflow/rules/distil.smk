@@ -1,12 +1,12 @@
 # One job per phase: I cold start, II annealing, III pure on-policy; each starts from the weights of the one before.
 def phase_inputs(w):
     point, phase = at(w.results), int(w.phase)
-    inputs = [point.prompts.manifest, *trained(point, "teacher", "student")]
+    inputs = [point.prompts]
     if uses_cache(point.study.runs[w.method]):
-        inputs.append(point.verdicts.manifest)
+        inputs.append(point.verdicts)
     if phase > 1:
-        inputs.append(point.phase(w.method, int(w.seed), phase - 1).manifest)
-    return inputs
+        inputs.append(point.phase(w.method, int(w.seed), phase - 1))
+    return [*made(*inputs), *trained(point, "teacher", "student")]
 
 
 rule distil:
@@ -14,11 +14,16 @@ rule distil:
         phase_inputs,
     output:
         update("{results}/runs/{method}/seed{seed}/phase{phase}/manifest.json"),
-    params:
-        study=lambda w: study_of(at(w.results)),
-        fingerprint=lambda w: at(w.results).phase(w.method, int(w.seed), int(w.phase)).fingerprint,
     log:
         "{results}/logs/{method}-seed{seed}-phase{phase}.log",
+    threads: asked("distil").cpus
+    resources:
+        **asked("distil").for_snakemake(),
+    params:
+        study=lambda w: study_of(at(w.results)),
+        fingerprint=lambda w: at(w.results)
+        .phase(w.method, int(w.seed), int(w.phase))
+        .fingerprint,
     shell:
-        "sgopd distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
+        "{DISTIL} distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
         " {params.study} --threads {threads} 2>&1 | tee {log:q}"

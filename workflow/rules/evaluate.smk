@@ -3,20 +3,25 @@ def evaluated_model(w):
     point = at(w.results)
     if w.method in ("teacher", "student"):
         return trained(point, w.method)
-    return [point.phase(w.method, int(w.seed), 3).manifest]
+    return made(point.phase(w.method, int(w.seed), 3))
 
 
 rule evaluate:
     input:
         evaluated_model,
-        lambda w: at(w.results).prompts.manifest,
+        lambda w: made(at(w.results).prompts),
     output:
         update("{results}/evaluations/{method}/seed{seed}/manifest.json"),
-    params:
-        study=lambda w: study_of(at(w.results)),
-        fingerprint=lambda w: at(w.results).evaluation(w.method, int(w.seed)).fingerprint,
     log:
         "{results}/logs/evaluate-{method}-seed{seed}.log",
+    threads: asked("evaluate").cpus
+    resources:
+        **asked("evaluate").for_snakemake(),
+    params:
+        study=lambda w: study_of(at(w.results)),
+        fingerprint=lambda w: at(w.results)
+        .evaluation(w.method, int(w.seed))
+        .fingerprint,
     shell:
-        "sgopd evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
+        "{SGOPD} evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
         " 2>&1 | tee {log:q}"

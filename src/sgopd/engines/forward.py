@@ -4,14 +4,16 @@ In: a transformers causal LM and ragged token ids. Out: flat [N] log-probs and e
 Used by scoring and by training, so that both compute the same thing.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sgopd.objectives import fused_logprob
+
+Result = TypeVar("Result")
 
 CALL_TOKENS = 256  # a further forward pass costs about as much as so many tokens of a small model
 
@@ -20,9 +22,24 @@ def response_logprobs(
     model: Any, prompts: Sequence[list[int]], responses: Sequence[list[int]], pad_id: int
 ) -> tuple[Tensor, Tensor]:
     """Log-probs and entropies (nats, float32, temperature 1) of every response token, flat [N], sequence after sequence."""
-    hidden, targets = response_hidden(model, prompts, responses, pad_id)
-    result = fused_logprob(hidden, model.get_output_embeddings().weight, targets)
-    return result.logprob, result.entropy
+
+    def forward() -> tuple[Tensor, Tensor]:
+        hidden, targets = response_hidden(model, prompts, responses, pad_id)
+        result = fused_logprob(hidden, model.get_output_embeddings().weight, targets)
+        return result.logprob, result.entropy
+
+    return with_weights(model, forward)
+
+
+def with_weights(model: Any, forward: Callable[[], Result]) -> Result:
+    """``forward()``; for a model whose weights several processes share, with these put together around it."""
+    outcome: Result = model.run(forward) if is_sharded(model) else forward()
+    return outcome
+
+
+def is_sharded(model: Any) -> bool:
+    """Whether several processes share the model's weights (``training.distributed.shard`` gives it ``run``)."""
+    return hasattr(model, "run")
 
 
 def response_hidden(
@@ -36,7 +53,8 @@ def response_hidden(
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     first = np.cumsum([0] + [len(response) for response in responses])  # of each sequence in the flat order
     hidden, places = [], []
-    for rows in similar_lengths(lengths):
+    # processes that share a model must make as many passes
+    for rows in [by_falling_length(lengths)] if is_sharded(model) else similar_lengths(lengths):
         width = max(lengths[rows[0]] - 1, 1)
         input_ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
         positions = []
@@ -52,9 +70,14 @@ def response_hidden(
     return torch.cat(hidden)[order], targets
 
 
+def by_falling_length(lengths: Sequence[int]) -> list[int]:
+    """Indices, the longest first."""
+    return sorted(range(len(lengths)), key=lambda i: -lengths[i])
+
+
 def similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
     """Indices by falling length, in groups such that padded tokens + CALL_TOKENS per group are fewest (exact)."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    order = by_falling_length(lengths)
     longest = np.array([lengths[i] for i in order], dtype=np.float64)
     count = np.arange(len(order) + 1)
     cost, start = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=int)

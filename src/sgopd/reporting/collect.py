@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from sgopd.artefacts import PHASES, Artefacts
 from sgopd.records import EVALUATIONS, GATE_TOKENS, METRICS
-from sgopd.store import read_manifest, read_table
+from sgopd.store import read_artefact, read_manifest
 
 
 def samples(artefacts: Artefacts) -> pd.DataFrame:
     """Every evaluated sample of every method and reference row (records.EVALUATIONS)."""
     frames = []
     for method, seed in artefacts.evaluated():
-        frame = read_table(artefacts.evaluation(method, seed).folder / "evaluations.parquet", EVALUATIONS).to_pandas()
+        frame = read_artefact(artefacts.evaluation(method, seed).folder, "evaluations.parquet", EVALUATIONS).to_pandas()
         frames.append(frame.assign(method=method, seed=seed))
     return pd.concat(frames, ignore_index=True)
 
@@ -30,7 +30,7 @@ def _phases(artefacts: Artefacts, file: str, schema: pa.Schema) -> pd.DataFrame:
     frames = []
     for method, seed in runs(artefacts):
         for phase in PHASES:
-            table = read_table(artefacts.phase(method, seed, phase).folder / file, schema)
+            table = read_artefact(artefacts.phase(method, seed, phase).folder, file, schema)
             frames.append(table.to_pandas().assign(method=method, seed=seed))
     return pd.concat(frames, ignore_index=True)
 

@@ -17,6 +17,7 @@ from sgopd.config import Study, differing_keys
 from sgopd.evaluation.comparison import compare as compare_methods
 from sgopd.evaluation.metrics import per_problem
 from sgopd.reporting import collect, figures, tables
+from sgopd.reporting.publish import publish
 from sgopd.reporting.report import ReportInputs, write_report
 from sgopd.store import atomic_path, atomic_write_text
 
@@ -38,6 +39,7 @@ def compare(study: Study, out: Path | None = None) -> Path:
         tables.markdown(tables.benchmark_table(_by_benchmark(study, problems), metric_names(study)[0])),
     )
     _write_csv(folder / "problems.csv", problems)
+    _write_csv(folder / "curves.csv", _validation_curves(artefacts))
     atomic_write_text(folder / "settings.md", tables.markdown(tables.settings_table(differing_keys(study))))
     cost = collect.cost(artefacts)
     _write_csv(folder / "cost.csv", cost)
@@ -102,6 +104,12 @@ def _for_dvc(numbers: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
     }
 
 
+def _validation_curves(artefacts: Artefacts) -> pd.DataFrame:
+    """What `dvc plots diff` draws: step, and per method the validation accuracy averaged over seeds."""
+    rows = collect.metrics(artefacts).query("name == 'validation/accuracy'")
+    return rows.pivot_table(index="step", columns="method", values="value", sort=False).round(6).reset_index()
+
+
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False)
@@ -152,17 +160,10 @@ def report(study: Study, out: Path | None = None) -> Path:
         ),
         path,
     )
-    with tracking.run(
-        study.name, tracking.method_name("report", study.point), 0, fingerprint=artefacts.comparison.fingerprint,
-        phase="evaluation", params={}, tags={"point": study.point},
-    ) as run:  # fmt: skip
-        for file in [
-            path,
-            tables_folder / "main.md",
-            tables_folder / "main.csv",
-            *sorted((results / "figures").glob("*.png")),
-        ]:
-            run.artefact(file)
+    pictures = sorted((results / "figures").glob("*.png"))
+    publish(
+        study, numbers, metric_names(study), [path, tables_folder / "main.md", tables_folder / "main.csv", *pictures]
+    )
     return path
 
 

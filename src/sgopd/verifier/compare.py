@@ -13,7 +13,7 @@ from sgopd.verifier.equality import names
 from sgopd.verifier.lexer import has_grouped_digits
 from sgopd.verifier.lists import grouped, same_list, spread
 from sgopd.verifier.nodes import Node, TooLargeError, UnknownNotationError, UnreadableError
-from sgopd.verifier.normalise import clean, read_decimal_comma, read_number
+from sgopd.verifier.normalise import clean, read_decimal_comma, read_number, squeeze
 from sgopd.verifier.numbers import numbers_agree
 from sgopd.verifier.parser import parse
 from sgopd.verifier.relations import exact, same_relation
@@ -22,12 +22,13 @@ from sgopd.verifier.sets import pieces_of, same_pieces
 from sgopd.verifier.values import UndefinedError
 
 _DOLLARS = re.compile(r"\\\$\s*(\d+(?:,\d{3})*(?:\.\d+)?)(?!\s*\\(?:text|mathrm))")
+_EVENT = re.compile(r"(?:\\?Pr?|\\Pr|\\mathbb ?\{[PE]\}|E|Var)\s*[(\[][^=]{1,80}[)\]]\s*=\s*(?=[^=]+$)")
 SET_OPS = ("seq", "set", "cup", "cap", "minus", "rel", "list")
 
 
 def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decision:
     """Compare two answers by what they mean. Raises nothing but MemoryError."""
-    gold, answer = clean(_dollars(gold)), clean(_dollars(answer))
+    gold, answer = _without_event(clean(_dollars(gold)), clean(_dollars(answer)))
     picked = words.choice(gold, answer)
     if picked is not None:
         return Decision(picked, "multiple-choice letter")
@@ -44,6 +45,14 @@ def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decisi
         return Decision(False, f"not readable: {error}")
     except (TooLargeError, RecursionError, OverflowError, ZeroDivisionError) as error:
         return Decision(False, f"not computed: {error or 'too large'}")
+
+
+def _without_event(gold: str, answer: str) -> tuple[str, str]:
+    """``P(X > 1) = 0.3`` as 0.3 where the other answer does not say of what, or says the same."""
+    ours, theirs = _EVENT.match(gold), _EVENT.match(answer)
+    if ours and theirs and squeeze(ours.group()) != squeeze(theirs.group()):
+        return gold, answer
+    return gold[ours.end() if ours else 0 :], answer[theirs.end() if theirs else 0 :]
 
 
 def _dollars(text: str) -> str:

@@ -64,7 +64,9 @@ def same_list(gold: Node, answer: Node, places: int | None, same: Same) -> bool:
     if max(len(gold_items), len(answer_items)) > MAX_ITEMS:
         raise TooLargeError("a list of too many items")
     if len(gold_items) != len(answer_items) and (
-        "set" in (gold.op, answer.op) or min(len(gold_items), len(answer_items)) > 1
+        "set" in (gold.op, answer.op)
+        or min(len(gold_items), len(answer_items)) > 1
+        or (answer.op == "list" and answer.name == "or")  # 1/2 or 0.5
     ):
         gold_items, answer_items = _distinct(gold_items, same), _distinct(answer_items, same)
     if len(gold_items) != len(answer_items):

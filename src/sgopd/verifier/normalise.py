@@ -37,6 +37,12 @@ _THOUSANDS_TEX = re.compile(r"(?<=\d)(?: ?\{,\s*\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}
 _DECIMAL_TEX = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _COMMENT = re.compile(r"(?<!\\)%[^\S\n]*[^\s][^\n]*\n")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+_ORDINAL = re.compile(r"\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?")
+_TEMPERATURE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?\s*\\(?:text|mathrm)\s*\{\s*([CF])\s*\}")
+_HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.\s?m\.", re.IGNORECASE)
+_LINES = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|split)\}")
+_CONCLUDES = re.compile(r"\\(?:therefore|Rightarrow|implies|Longrightarrow|longrightarrow|rightarrow)(?![A-Za-z])\s*")
+_ENDS = re.compile(r"\s*\\(?:checkmark|blacksquare|qed|Box)$")
 _POWER = re.compile(r"(?<=[\w)}\]])\s*\*\*\s*(?=[\w({\\-])")
 _WRAPPERS = ("**", "*", "'", "`")
 _DOUBLED_BEGIN = re.compile(r"(?<!\\)\\\\begin")
@@ -59,6 +65,11 @@ def clean(text: str) -> str:
         text = text.replace("\\\\", "\\")
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
+    if _LINES.search(text):  # one equation below the other is a list of them
+        text = _LINES.sub(" ", text).replace("&", "").replace("\\\\", ", ")
+    text = _HALF_DAY.sub(
+        lambda m: f" {m.group(1).upper()}M", _TEMPERATURE.sub(r"\\text{ degrees \1}", _ORDINAL.sub("", text))
+    )
     text = _THOUSANDS_TEX.sub("", text.replace(r"\$", "").replace('"', ""))
     text = _DECIMAL_TEX.sub(".", text)
     text = _GLUED_QUAD.sub(r"\\\1 ", text).replace(r"\!", "")
@@ -72,6 +83,7 @@ def clean(text: str) -> str:
 def _trimmed(text: str) -> str:
     """Without line breaks and punctuation at its ends, and without quotes or markdown's emphasis around it."""
     text = text.removesuffix(r"\\").removeprefix(r"\\").strip()
+    text = _ENDS.sub("", text[match.end() :] if (match := _CONCLUDES.match(text)) else text)
     while text and text[-1] in _DANGLING:
         text = text[:-1].rstrip()
     for mark in _WRAPPERS:

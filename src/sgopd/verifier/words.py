@@ -10,6 +10,7 @@ _NOT_WORD = re.compile(r"[^0-9a-z\-(),]+")
 _SYNONYMS = {
     "no solution": {"no solution", "no solutions", "there is no solution", "there are no solutions", "no solution exists",
                     "no solutions exist", "has no solution", "has no solutions", "no such solution exists"},
+    "no real solution": {"no real solution", "no real solutions", "there are no real solutions", "there is no real solution"},
     "does not exist": {"does not exist", "dne", "it does not exist", "limit does not exist", "doesn t exist"},
     "yes": {"yes", "y"},
     "no": {"no"},
