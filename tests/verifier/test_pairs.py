@@ -2,14 +2,15 @@ r"""Every pair of same.txt must be accepted and every pair of different.txt reje
 
 import pytest
 
-from sgopd.verifier import verify
+from sgopd.verifier import VerifierOptions, verify
 from tests.verifier.pairs import DIFFERENT, SAME
+
+PATIENT = VerifierOptions(timeout_s=60)  # the meaning is tested here, not the speed
 
 
 def verdicts(pairs: list[tuple[str, str]]) -> list[str]:
-    found = verify([gold for gold, _ in pairs], [rf"So we get $\boxed{{{answer}}}$." for _, answer in pairs])
-    assert all(v.seconds < 4 for v in found)
-    return [v.verdict for v in found]
+    responses = [rf"So we get $\boxed{{{answer}}}$." for _, answer in pairs]
+    return [v.verdict for v in verify([gold for gold, _ in pairs], responses, options=PATIENT)]
 
 
 @pytest.mark.parametrize("kind", SAME)

@@ -48,11 +48,14 @@ def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decisi
 
 
 def _without_event(gold: str, answer: str) -> tuple[str, str]:
-    """``P(X > 1) = 0.3`` as 0.3 where the other answer does not say of what, or says the same."""
+    """``P(X > 1) = 0.3`` as 0.3 where the other answer is no equation, or says it of the same."""
     ours, theirs = _EVENT.match(gold), _EVENT.match(answer)
-    if ours and theirs and squeeze(ours.group()) != squeeze(theirs.group()):
-        return gold, answer
-    return gold[ours.end() if ours else 0 :], answer[theirs.end() if theirs else 0 :]
+    if ours and theirs:
+        same_event = squeeze(ours.group()) == squeeze(theirs.group())
+        return (gold[ours.end() :], answer[theirs.end() :]) if same_event else (gold, answer)
+    if ours and "=" not in answer:
+        return gold[ours.end() :], answer
+    return (gold, answer[theirs.end() :]) if theirs and "=" not in gold else (gold, answer)
 
 
 def _dollars(text: str) -> str:

@@ -114,7 +114,7 @@ def is_rounded(node: Node, shown: Number) -> bool:
 
 def _nearest_fraction(exact: Value, places: int) -> Fraction:
     scale = 10 ** (places + 9)
-    return Fraction(int(mpmath.nint(number(exact) * scale)), scale)
+    return Fraction(int(mpmath.nint(mpmath.re(number(exact)) * scale)), scale)
 
 
 def _close(left: Value, right: Value, digits: int) -> bool:

@@ -93,7 +93,7 @@ def same_relation(gold: Node, answer: Node, places: int | None, same: Same) -> b
     if (
         name is None
         and set(answer.name.split()) == {"="}
-        and (is_quantity(answer.args[0]) or _is_calculation(answer, same))
+        and ((answer.args[0].op != "neg" and is_quantity(answer.args[0])) or _is_calculation(answer, same))
     ):
         return same(gold, answer.args[-1], places)
     return name is not None and not _is_turned(name) and same(gold, value, places)
