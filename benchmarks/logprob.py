@@ -255,7 +255,11 @@ def measure(variants: dict[str, Callable[[], Step]], args: argparse.Namespace) -
     for name in variants:
         got = memory_of(name, args, args.tokens)
         results[name] = Result(name, [], got.get("mib"), None, got.get("failure", ""))
+        if not args.rounds and "seconds" in got:
+            results[name].seconds.append(got["seconds"])
         print(name, got, file=sys.stderr, flush=True)
+    if not args.rounds:
+        return list(results.values())
     running = {name: variants[name]() for name in variants if not results[name].failure}
     x = Inputs.make(args.tokens, args.hidden, args.vocab, DTYPES[args.dtype], variants is REVERSE_KL)
     reference = None
@@ -285,13 +289,13 @@ def table(results: list[Result]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for r in results:
-        if r.failure or r.mib is None or r.error is None:
+        if r.failure or r.mib is None:
             lines.append(f"| {r.name} | does not run here: {r.failure.replace('|', '/')} | | | | |")
             continue
         median = statistics.median(r.seconds)
         lines.append(
             f"| {r.name} | {median:.1f} ({min(r.seconds):.1f} - {max(r.seconds):.1f}) | {median / fastest:.2f} "
-            f"| {r.mib:,.0f} | {r.mib / smallest:.2f} | {r.error:.0e} |"
+            f"| {r.mib:,.0f} | {r.mib / smallest:.2f} " + ("| |" if r.error is None else f"| {r.error:.0e} |")
         )
     return lines
 
@@ -306,11 +310,13 @@ def installed(package: str) -> str:
 def heading(args: argparse.Namespace) -> str:
     head = args.vocab * args.hidden * DTYPES[args.dtype].itemsize / 2**20
     packages = ", ".join(installed(p) for p in ("torch", "trl", "liger-kernel", "verl", "prime-rl"))
+    taken = f"all variants take turns in one process, {args.rounds} rounds after one to warm up"
+    taken = taken if args.rounds else "the one pass of the process that measures memory, its first"
     seconds = "wall-clock seconds" if args.clock == "wall" else "seconds of processor time"
     return f"""H = {args.hidden:,}, V = {args.vocab:,}, {args.dtype}, {args.threads} threads, {platform.machine()}, Python \
 {platform.python_version()}, {packages}. One forward and one backward to hidden states and head.
 
-- Time: {seconds}; all variants take turns in one process, {args.rounds} rounds after one to warm up.
+- Time: {seconds}; {taken}.
 - Memory: high-water mark of a fresh process during its first pass, above what it held before, with {head:,.0f} MiB for the
   gradient of the head.
 - Gradient difference: largest over hidden states and head, against the first row, over the largest entry: equal work.
@@ -335,7 +341,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--vocab", type=int, default=151_936)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: the time of the memory process's single pass")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
