@@ -37,6 +37,12 @@ def with_study(folder: Path, study: dict) -> tuple[str, str]:
     return "--config", "study=study.yaml"
 
 
+def jobs(plan: str) -> dict[str, int]:
+    """Rule -> number of jobs in the output of a dry run, and ``total``."""
+    rows = [words for line in plan.splitlines() if len(words := line.split()) == 2]
+    return {name: int(count) for name, count in rows if count.isdigit() and not name.endswith(":")}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
     """A folder with the finished study."""
@@ -77,12 +83,13 @@ def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
 def test_a_change_runs_again_exactly_what_depends_on_it(finished: Path) -> None:
     changed = override(STUDY, {"methods": {"sgopd": {"optimiser": {"lr": 2e-3}}}})
     plan = snakemake(finished, "-n", *with_study(finished, changed)).stdout
-    jobs = {
-        words[0]: int(words[1])
-        for line in plan.splitlines()
-        if len(words := line.split()) == 2 and words[1].isdigit() and words[0][-1] != ":"
-    }
-    assert jobs == {"all": 1, "distil": 3, "evaluate": 1, "compare": 1, "report": 1, "total": 7}
+    assert jobs(plan) == {"all": 1, "distil": 3, "evaluate": 1, "compare": 1, "report": 1, "total": 7}
+
+
+def test_the_reference_rows_wait_for_both_models(tmp_path: Path) -> None:
+    target = "results/evaluations/student/seed0/manifest.json"
+    plan = snakemake(tmp_path, target, "-n", *with_study(tmp_path, STUDY)).stdout
+    assert jobs(plan) == {"model": 2, "prompts": 1, "evaluate": 1, "total": 4}
 
 
 def test_another_study_shares_the_caches(finished: Path) -> None:
