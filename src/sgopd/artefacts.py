@@ -20,7 +20,7 @@ from sgopd.store import alone, checksum, fingerprint
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
 
 # Keys that change speed or memory but not what is written.
-_NO_EFFECT = {"micro_batch_tokens", "checkpoint_every"}
+_NO_EFFECT = {"micro_batch_tokens", "checkpoint_every", "gradient_checkpointing"}
 
 Role = Literal["teacher", "student"]
 PHASES = (1, 2, 3)
@@ -69,6 +69,11 @@ class Artefacts:
             return Artefact("model", Path(config.path), digest, {})
         return self._shared("model", {}, recipe=config.model_dump(mode="json"), seed=self.study.seed)
 
+    def source(self, role: Role) -> tuple[Path, str | None]:
+        """Folder or hub name of a model of the pair, and its revision on the hub."""
+        config = getattr(self.study.models, role)
+        return self.model(role).folder, config.revision if isinstance(config, HubModel) else None
+
     def shared(self, kind: str) -> Artefact:
         """The shared artefact of this kind: teacher, student, prompts, rollouts or verdicts."""
         if kind in ("teacher", "student"):
@@ -102,7 +107,12 @@ class Artefacts:
         inputs = {"prompts": self.prompts.fingerprint, "teacher": self.model("teacher").fingerprint}
         rollouts = self.study.rollouts.model_dump(mode="json", exclude={"shard_prompts"})
         return self._shared("rollouts", inputs, rollouts=rollouts, dtype=self.study.models.dtype,
-                            template=self.study.models.prompt_template, seed=self.study.seed)  # fmt: skip
+                            template=self.study.models.prompt_template, seed=self.study.seed, **self._engine)  # fmt: skip
+
+    @property
+    def _engine(self) -> dict[str, str]:
+        """The engine, unless it is the one whose artefacts have always been named without it."""
+        return {} if self.study.engine.kind == "torch" else {"engine": self.study.engine.kind}
 
     @cached_property
     def verdicts(self) -> Artefact:
@@ -112,7 +122,7 @@ class Artefacts:
     def phase(self, method: str, seed: int, phase: int) -> Artefact:
         """Phase I, II or III of one run."""
         training = self.study.runs[method]
-        settings = training.model_dump(mode="json", exclude=_NO_EFFECT)
+        settings = training.model_dump(mode="json", exclude=_NO_EFFECT | ({"lora"} if training.lora is None else set()))
         inputs = {
             "prompts": self.prompts.fingerprint,
             "teacher": self.model("teacher").fingerprint,
@@ -124,7 +134,7 @@ class Artefacts:
             inputs["previous"] = self.phase(method, seed, phase - 1).fingerprint
         digest = fingerprint("distil", VERSIONS["distil"], inputs=inputs, training=settings, phase=phase, seed=seed,
                              models=self.study.models.model_dump(mode="json", include={"reference", "dtype", "prompt_template"}),
-                             study_seed=self.study.seed)  # fmt: skip
+                             study_seed=self.study.seed, **self._engine)  # fmt: skip
         return Artefact("distil", self.results / "runs" / method / f"seed{seed}" / f"phase{phase}", digest, inputs)
 
     def final_model(self, method: str, seed: int) -> Artefact:
@@ -137,7 +147,7 @@ class Artefacts:
         inputs = {"prompts": self.prompts.fingerprint, "model": self.final_model(method, seed).fingerprint}
         settings = self.study.evaluation.model_dump(mode="json", include={"samples", "sampling"})
         digest = fingerprint("evaluation", VERSIONS["evaluation"], inputs=inputs, settings=settings, seed=seed,
-                             study_seed=self.study.seed, dtype=self.study.models.dtype)  # fmt: skip
+                             study_seed=self.study.seed, dtype=self.study.models.dtype, **self._engine)  # fmt: skip
         return Artefact("evaluation", self.results / "evaluations" / method / f"seed{seed}", digest, inputs)
 
     @cached_property

@@ -8,17 +8,17 @@ import dataclasses
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sgopd.errors import UserError
 from sgopd.pretrain import Recipe
 from sgopd.prompts.sources import Source
+from sgopd.yaml_files import included, placed, read_yaml
 
 if TYPE_CHECKING:
     from sgopd.objectives import TeacherSchedule
@@ -32,6 +32,11 @@ class Part(BaseModel):
     """A part of the study: immutable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _is(default: object) -> Callable[[object], bool]:
+    """For keys that came later: at its default a key is left out of fingerprints, so that finished runs stay valid."""
+    return lambda value: value == default
 
 
 class Sampling(Part):
@@ -73,8 +78,42 @@ class Models(Part):
         return value
 
 
+class Engine(Part):
+    """What samples and scores. ``torch`` runs everywhere; ``vllm`` is what a GPU study wants (extra ``vllm``)."""
+
+    kind: Literal["torch", "vllm"] = Field(
+        "torch", description="What samples rollouts and evaluations. Random numbers differ between the two."
+    )
+    teacher: str = Field(
+        "torch",
+        pattern=r"^(torch|vllm|https?://\S+)$",
+        description="What scores with the teacher: `torch` (one forward pass beside the student), `vllm` (an engine of its own), "
+        "or the address of a vLLM server on another node (http://HOST:8000/v1).",
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one vLLM engine is spread over; divides `processes`.")
+    memory_share: float = Field(
+        0.4, gt=0, lt=1, description="Share of a GPU's memory for one vLLM engine; what is left is for training."
+    )
+    max_length: int | None = Field(
+        None, ge=2, description="Longest prompt plus response in vLLM; by default what the study can need."
+    )
+    score_tokens: int = Field(
+        4096, ge=16, description="Tokens that vLLM scores at once; each takes the vocabulary's size times 8 bytes."
+    )
+
+
+class Hardware(Part):
+    """How many processes a stage runs in; one process drives one GPU. Changes speed, not results."""
+
+    processes: int = Field(1, ge=1, description="Processes per node of rollouts, distil and evaluate (torchrun).")
+    nodes: int = Field(1, ge=1, description="Nodes of the distil stage; more than one needs Slurm (srun torchrun).")
+
+
 class Prompts(Part):
-    """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark."""
+    """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark.
+
+    A source may also be the name of a YAML file that holds it, relative to the study's file: ``aime24: benchmarks/aime24.yaml``.
+    """
 
     train: Source = Field(description="Problems to train on (teacher rollouts and distillation).")
     validation: Source = Field(description="Problems on which settings are chosen and curves are drawn.")
@@ -105,6 +144,20 @@ class Objective(Part):
 
     rule: str = Field("opd", description="Name of the advantage rule; `sgopd rules` lists them with their options.")
     options: dict[str, Any] = Field({}, description="Options of the rule, e.g. lambda_consensus; see `sgopd rules`.")
+    base: Literal["sampled", "reverse_kl", "forward_kl", "jsd"] = Field(
+        "sampled",
+        description="`sampled`: the policy gradient of `rule` on sampled tokens. The others descend a divergence of student "
+        "and teacher over the whole vocabulary at every response token, and take rule `opd` without options.",
+        exclude_if=_is("sampled"),
+    )
+    jsd_beta: float = Field(
+        0.5, gt=0, lt=1, description="beta of base `jsd` (GKD's generalised JSD); towards 0 the forward KL.",
+        exclude_if=_is(0.5),
+    )  # fmt: skip
+    top_k: int | None = Field(
+        None, ge=1, description="Bases over the vocabulary: the teacher's k likeliest tokens and one bucket for the rest.",
+        exclude_if=_is(None),
+    )  # fmt: skip
     aggregate: Literal["sequence_mean", "token_mean"] = Field(
         "sequence_mean", description="Mean over sequences of per-sequence token means, or one mean over all tokens."
     )
@@ -119,14 +172,19 @@ class Objective(Part):
         from sgopd.objectives import options_for  # here: torch takes over a second to import
 
         options_for(self.rule, **self.options)
+        if self.base != "sampled" and (self.rule != "opd" or self.options):
+            raise ValueError(f"base {self.base} has no token advantages: it goes with rule opd without options")
         return self
 
 
 class TeacherSampling(Part):
     """The auxiliary cross-entropy on cached teacher rollouts, L_gate + gamma(s) L_CE(V) (METHOD section 3)."""
 
-    schedule: Literal["off", "cosine", "linear", "constant"] = Field(
-        "off", description="Shape of gamma(s) after the hold."
+    schedule: Literal["off", "cosine", "linear", "constant", "share", "in_group"] = Field(
+        "off",
+        description="How the teacher's rollouts leave: the shape of gamma(s) after the hold (`constant`: they stay); `share`: "
+        "gamma stays, the share of prompts with a teacher rollout falls along the cosine; `in_group`: `cosine`, and the "
+        "rollouts join their group's statistics.",
     )
     gamma0: float = Field(0.1, ge=0, description="Weight of L_CE during phase I.")
     source: Literal["verified", "unverified"] = Field(
@@ -134,7 +192,8 @@ class TeacherSampling(Part):
     )
     keep: Literal["first", "shortest", "likely", "all"] = Field(
         "first",
-        description="Which teacher rollouts of a prompt enter V (`likely`: highest teacher log-prob per token).",
+        description="Which teacher rollouts of a prompt enter V (`likely`: highest log-prob per token under the initial "
+        "student).",
     )
 
 
@@ -148,6 +207,13 @@ class Optimiser(Part):
     max_grad_norm: float = Field(1.0, gt=0, description="Global gradient-norm clip.")
 
 
+class Lora(Part):
+    """Train low-rank adapters on every linear layer instead of all weights (extra ``lora``)."""
+
+    rank: int = Field(32, ge=1, description="Rank of the adapters.")
+    alpha: float = Field(64.0, gt=0, description="The adapter's output is scaled by alpha / rank.")
+
+
 class Training(Part):
     """One distillation run; a method overrides any of these keys."""
 
@@ -158,6 +224,10 @@ class Training(Part):
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
     )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in backward: a third more time, much less memory."
+    )
+    lora: Lora | None = Field(None, description="Adapters instead of full fine-tuning; none by default.")
     sampling: Sampling = Field(Sampling(), description="How the student samples.")
     objective: Objective = Field(Objective(), description="Advantage rule and loss.")
     teacher_sampling: TeacherSampling = Field(TeacherSampling(), description="Auxiliary loss on teacher rollouts.")
@@ -249,6 +319,8 @@ class Study(Part):
     models: Models = Field(description="The pair of models and the reference policy.")
     prompts: Prompts = Field(description="Where problems come from.")
     rollouts: TeacherRollouts = Field(TeacherRollouts(), description="The cache of teacher rollouts.")
+    engine: Engine = Field(Engine(), description="What samples and scores.")
+    hardware: Hardware = Field(Hardware(), description="Processes and nodes.")
     verifier: Verifier = Field(Verifier(), description="How answers are checked.")
     training: Training = Field(Training(), description="What all methods share.")
     methods: dict[Name, dict[str, Any]] = Field(
@@ -272,6 +344,15 @@ class Study(Part):
     def _runs_resolve(self) -> "Study":
         if self.baseline not in self.methods:
             raise ValueError(f"baseline: {self.baseline!r} is not a method of the study ({', '.join(self.methods)})")
+        if self.hardware.processes % self.engine.tensor_parallel:
+            raise ValueError(
+                f"engine.tensor_parallel ({self.engine.tensor_parallel}) must divide hardware.processes ({self.hardware.processes})"
+            )
+        far = self.engine.teacher != "torch"
+        for name in [name for name, run in self.runs.items() if far and run.objective.base != "sampled"]:
+            raise ValueError(
+                f"methods.{name}.objective.base reads the teacher's whole distribution: it needs engine.teacher: torch"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats a seed")
         for reserved in {"teacher", "student"} & self.methods.keys():
@@ -298,10 +379,10 @@ class Study(Part):
 
 
 def override(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes`` merged in, key by key. A change of ``rule`` or ``kind`` drops the old one's options, which
-    would mean nothing to the new one."""
-    merged = dict(base)
-    if any(key in changes and changes[key] != base.get(key) for key in ("rule", "kind")):
+    """``base`` with ``changes`` merged in, key by key. Another ``kind`` drops all that was said of the old one, another
+    ``rule`` its options: they would mean nothing to the new one."""
+    merged = {} if "kind" in changes and changes["kind"] != base.get("kind") else dict(base)
+    if "rule" in changes and changes["rule"] != base.get("rule"):
         merged.pop("options", None)
     for key, value in changes.items():
         below = merged.get(key)
@@ -338,7 +419,7 @@ def load_study(path: Path, point: str = "") -> Study:
 def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: extends: files extend each other in a circle.")
-    raw = read_yaml(path)
+    raw = placed(read_yaml(path), path.parent)
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
@@ -350,39 +431,6 @@ def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         methods = raw["methods"] if isinstance(raw["methods"], dict) else {}
         raw["methods"] = {name: inherited.get(name, {}) if value is None else value for name, value in methods.items()}
     return override(base, raw)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; a duplicate key, a syntax error or anything else than a mapping is a UserError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. Studies lie in configs/, e.g. configs/tiny.yaml.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: must hold a mapping of keys, not {type(raw).__name__}.")
-    return raw
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML silently takes the last of two equal keys; a study must not."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    keys = [key_node.value for key_node, _ in node.value if isinstance(key_node, yaml.ScalarNode)]
-    for key in keys:
-        if keys.count(key) > 1 and key != "<<":
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-    loader.flatten_mapping(node)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
 def _grid_points(path: Path, raw: dict[str, Any], grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -412,7 +460,7 @@ def _axis(path: Path, key: str, values: list[Any] | dict[str, Any]) -> list[tupl
 
 def _validate(path: Path, raw: dict[str, Any]) -> Study:
     try:
-        return Study.model_validate(raw)
+        return Study.model_validate(included(raw))
     except ValidationError as error:
         raise UserError("\n".join(f"{path}: {problem}" for problem in explain(error, Study))) from error
 

@@ -4,6 +4,7 @@ safetensors only; code that comes with a model is never run. Knows no study.
 """
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,42 @@ logger = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", message="`past_key_values` is deprecated", category=FutureWarning)
 
 
-def load_model(path: Path | str, *, dtype: Any, revision: str | None = None) -> Any:
-    """A transformers causal LM in ``dtype`` (torch.dtype), on the CPU."""
+# Settings by which some models change their logits after the head; scoring and training apply the head alone.
+_CHANGED_LOGITS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
+
+
+def load_model(path: Path | str, *, dtype: Any, revision: str | None = None, device: Any = None) -> Any:
+    """A transformers causal LM in ``dtype`` (torch.dtype) on ``device`` (default: this process's GPU, else the CPU)."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # our own bars show what takes long
     _check_folder(path, "config.json")
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             str(path), revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be loaded as a causal language model: {error}") from error
+    for name, neutral in _CHANGED_LOGITS.items():
+        if getattr(model.config, name, neutral) not in (None, neutral):
+            raise UserError(
+                f"{path}: config.json has {name} = {getattr(model.config, name)}, which changes the logits after the head; "
+                "such models are not supported (their log-probs would be wrong). Choose one without it."
+            )
+    return model.to(own_device() if device is None else device)
 
 
-def load_tokenizer(path: Path | str, *, revision: str | None = None) -> Any:
+def own_device() -> Any:
+    """The GPU of this process (torchrun counts them by LOCAL_RANK), or the CPU where there is none (torch.device)."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def load_tokenizer(path: Path | str, revision: str | None = None) -> Any:
     """A tokenizer with a chat template, an end-of-sequence and a padding token."""
     from transformers import AutoTokenizer
 
@@ -70,11 +91,33 @@ def check_compatible(student: Any, teacher: Any) -> None:
             f"models: student and teacher have different tokenizers: {len(differing)} tokens differ, e.g. {examples}. "
             "Their log-probs cannot be compared token by token; choose two models of one family."
         )
-    if student.eos_token_id != teacher.eos_token_id:
-        raise UserError(
-            f"models: student ends a response with token {student.eos_token!r}, teacher with {teacher.eos_token!r}. "
-            "Give both the same eos_token in tokenizer_config.json."
-        )
+    both = (student, teacher)
+    ends = {"eos_token": [t.eos_token_id for t in both], "chat template": [end_of_turn(t) for t in both]}
+    for where, ids in ends.items():
+        if ids[0] != ids[1]:
+            ours, theirs = student.convert_ids_to_tokens(ids)
+            raise UserError(
+                f"models: student ends a response with token {ours!r}, teacher with {theirs!r} ({where}). "
+                "Give both the same eos_token in tokenizer_config.json and the same end of turn in the chat template."
+            )
+
+
+def end_of_turn(tokenizer: Any) -> int:
+    """Id of the token that ends a response: the special token that the chat template puts after the assistant's text, which for
+    some families (Gemma) is not the tokenizer's EOS; the EOS where the template puts none."""
+    conversation = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
+    ids = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False, enable_thinking=False)
+    special = set(tokenizer.all_special_ids) | {
+        i for i, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    text = tokenizer.encode("2", add_special_tokens=False)[-1]
+    after = ids[len(ids) - 1 - ids[::-1].index(text) + 1 :] if text in ids else []
+    return int(next((token for token in after if token in special), tokenizer.eos_token_id))
+
+
+def real_tokens(tokenizer: Any) -> int:
+    """Rows of the vocabulary that are tokens; the embedding may have more rows (padding to a round number)."""
+    return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def render_prompt(tokenizer: Any, problem: str, template: str) -> list[int]:

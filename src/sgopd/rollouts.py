@@ -10,12 +10,13 @@ from typing import Any
 
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
-from sgopd.engines.torch_engine import TorchEngine
-from sgopd.pair import load_pair
+from sgopd.engines.base import Engine
+from sgopd.pair import Engines, Pair, load_pair
 from sgopd.progress import Reporter, track
 from sgopd.prompts.render import Prompt, read_prompts
 from sgopd.records import PROMPTS, ROLLOUTS, VERDICTS
 from sgopd.store import Shards, clear, finish, is_complete, read_artefact, rows_to_table, stream_seed, write_table
+from sgopd.training.distributed import first, share
 from sgopd.verifier import VerifierOptions, verify
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete", folder)
         return folder
-    pair = load_pair(artefacts, weights=None, teacher=True, reference=False)
+    pair = load_pair(artefacts)
+    engine = _teacher_sampler(artefacts, pair)
     prompts = read_prompts(artefacts, "train", pair)
     size = study.rollouts.shard_prompts
     chunks = [prompts[i : i + size] for i in range(0, len(prompts), size)]
@@ -37,9 +39,12 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     missing = shards.missing(len(chunks))
     reporter = Reporter()
     for index in track(missing, "teacher rollouts, shards", len(missing), reporter):
-        rows = _sample(study, pair.teacher_engine, pair.teacher_tokenizer, chunks[index])
-        shards.write(index, rows)
+        rows = _sample(study, engine, pair.teacher_tokenizer, chunks[index])
+        if first():
+            shards.write(index, rows)
         reporter.report(tokens=float(sum(len(row["response_ids"]) for row in rows)))
+    if not first():
+        return folder
     clear(folder)
     table = shards.concatenate(len(chunks))
     write_table(folder / "rollouts.parquet", table, ROLLOUTS)
@@ -51,7 +56,15 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     return folder
 
 
-def _sample(study: Study, engine: TorchEngine, tokenizer: Any, prompts: list[Prompt]) -> list[dict[str, Any]]:
+def _teacher_sampler(artefacts: Artefacts, pair: Pair) -> Engine:
+    """The teacher: behind its server if the study names one, else in this process."""
+    engines = Engines(artefacts, pair)
+    if artefacts.study.engine.teacher.startswith("http"):
+        return share(engines.teacher_scorer())
+    return share(engines.sampler(artefacts.source("teacher")), engines.tensor_parallel)
+
+
+def _sample(study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt]) -> list[dict[str, Any]]:
     """Rows of ROLLOUTS for these prompts; each sample's random stream is named after its prompt and index."""
     wanted = [(prompt, i) for prompt in prompts for i in range(study.rollouts.samples_per_prompt)]
     seeds = [stream_seed(study.seed, "teacher", prompt.prompt_id, i) for prompt, i in wanted]

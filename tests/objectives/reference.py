@@ -6,8 +6,9 @@ In: rollouts as lists of floats; out: a list of advantages per rollout. Shares n
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
+from typing import Any
 
 
 @dataclass
@@ -17,6 +18,7 @@ class Rollout:
     ref: list[float]
     R: float
     group: int
+    cut: bool = False
 
 
 def mean(xs: list[float]) -> float:
@@ -93,6 +95,44 @@ def sgopd(
         else:
             values.append(0.0)
     return values
+
+
+def sgopd_with_options(y: Rollout, batch: list[Rollout], o: dict[str, Any]) -> list[float]:
+    """The gate with every option of METHOD section 2; ``o`` holds all of them."""
+    if o["truncated_policy"] == "zero_reward":
+        batch = [replace(other, R=0.0 if other.cut else other.R) for other in batch]
+        y = replace(y, R=0.0 if y.cut else y.R)
+    degenerate = len({other.R for other in group_of(y, batch)}) == 1
+    a = a_v(y, batch)
+    if degenerate and o["degenerate_group"] == "raw_sign":
+        a = 2 * y.R - 1
+    if (y.cut and o["truncated_policy"] == "masked") or (degenerate and o["degenerate_group"] == "skip"):
+        return [0.0 for _ in y.s]
+    deltas, rs = ([guarded(x, o) for x in xs] for xs in (delta(y), implicit_reward(y)))
+    if y.cut and o["truncated_policy"] == "no_gate":
+        return deltas
+    return [gated_token(d, r, a, o) for d, r in zip(deltas, rs, strict=True)]
+
+
+def guarded(x: float, o: dict[str, Any]) -> float:
+    if o["guard"] == "clip":
+        return clip(x, -o["guard_clip"], o["guard_clip"])
+    return sign(x) * math.log(1 + abs(x)) if o["guard"] == "soft_log" else x
+
+
+def gated_token(d: float, r: float, a: float, o: dict[str, Any]) -> float:
+    if a == 0 or abs(d) < o["dead_zone"]:
+        return d
+    if a * d > 0:
+        extrapolated = d + (o["lambda_consensus"] - 1) * r
+        return 0.0 if o["preserve_sign"] and extrapolated * a < 0 else extrapolated
+    beta = o["lambda_conflict"] if o["beta"] is None else o["beta"]
+    return {
+        "gopd": d + (o["lambda_conflict"] - 1) * r,
+        "scale": beta * d,
+        "verifier_blend": (1 - beta) * d + beta * a,
+        "zero": 0.0,
+    }[str(o["conflict_mode"])]
 
 
 def opdvr(y: Rollout, batch: list[Rollout]) -> list[float]:

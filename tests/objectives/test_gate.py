@@ -1,14 +1,19 @@
 """The gate's labels and policies: degenerate groups, groups of one, truncation, dead zone, guards, preserved signs."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from sgopd.objectives import CONFLICT, CONSENSUS, NEUTRAL, advantage
 
-from .batches import Inputs, random_inputs
+from .batches import Inputs, as_rollouts, padded, random_inputs
+from .reference import sgopd_with_options
 
 
 def two_tokens(reward: list[float], group_id: list[int] | None = None, **changes: Tensor) -> Inputs:
@@ -132,6 +137,47 @@ def test_preserve_sign_zeroes_exactly_the_consensus_tokens_that_flipped() -> Non
     assert kept.diagnostics["sign_flips"] == 0.0
     assert kept.diagnostics["clip_share/preserve_sign"] == 0.25
     assert torch.equal(kept.values.flatten()[1:], flipped.values.flatten()[1:])
+
+
+EVERY_OPTION = st.fixed_dictionaries(
+    {
+        "lambda_consensus": st.floats(0, 3),
+        "lambda_conflict": st.floats(0, 1),
+        "beta": st.none() | st.floats(0, 1),
+        "conflict_mode": st.sampled_from(["gopd", "scale", "verifier_blend", "zero"]),
+        "degenerate_group": st.sampled_from(["opd", "raw_sign", "skip"]),
+        "dead_zone": st.sampled_from([0.0, 0.3, 2.0]),
+        "preserve_sign": st.booleans(),
+        "guard": st.sampled_from(["off", "clip", "soft_log"]),
+        "guard_clip": st.sampled_from([0.5, 5.0]),
+        "truncated_policy": st.sampled_from(["zero_reward", "no_gate", "masked"]),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**31), options=EVERY_OPTION)
+def test_every_combination_of_options_equals_the_reference(seed: int, options: dict[str, Any]) -> None:
+    inputs = random_inputs(seed)
+    cut = torch.rand(len(inputs["reward"]), generator=torch.Generator().manual_seed(seed)) < 0.3
+    batch = [replace(y, cut=bool(c)) for y, c in zip(as_rollouts(inputs), cut, strict=True)]
+    expected = padded([sgopd_with_options(y, batch, options) for y in batch], inputs)
+    values = advantage("sgopd", **inputs, truncated=cut, **options).values
+    torch.testing.assert_close(values, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_beta_is_the_conflict_coefficient_unless_it_is_set() -> None:
+    inputs = two_tokens([1.0, 0.0])
+    by_lambda = advantage("sgopd", **inputs, conflict_mode="scale", lambda_conflict=0.25).values
+    by_beta = advantage("sgopd", **inputs, conflict_mode="scale", beta=0.25).values
+    assert torch.equal(by_lambda, by_beta)
+    assert by_beta[0, 1].item() == -0.25
+
+
+def test_a_padding_rollout_without_tokens_is_no_group_of_one() -> None:
+    inputs = two_tokens([1.0, 0.0, 0.0], [0, 0, 9])
+    inputs["mask"][2] = 0
+    assert torch.equal(advantage("sgopd", **inputs).values[:2], advantage("sgopd", **two_tokens([1.0, 0.0])).values)
 
 
 def test_the_diagnostics_are_shares_of_the_active_tokens() -> None:

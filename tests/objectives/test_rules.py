@@ -44,17 +44,18 @@ def test_a_rule_in_float32_is_close_to_its_reference(rule: str) -> None:
     ("rule", "options", "reference_options"),
     [
         ("exopd", {"lambda_": 2.0}, {"lam": 2.0}),
-        ("rgopd", {"margin": 0.5}, {"d": 0.5}),
+        ("rgopd", {"d": 0.5}, {"d": 0.5}),
         ("r2opd", {"b": 2.0}, {"b": 2.0}),
         ("gcopd", {"b": 0.7}, {"b": 0.7}),
-        ("uniopd", {"margin": 1.0, "delta_limit": 0.9}, {"d": 1.0, "limit": 0.9}),
+        ("uniopd", {"d": 1.0, "delta_limit": 0.9}, {"d": 1.0, "limit": 0.9}),
         ("distilled_rl", {"ratio_clip": 1.3}, {"c": 1.3}),
-        ("rlsd", {"epsilon": 0.5}, {"e": 0.5}),
+        ("rlsd", {"e": 0.5}, {"e": 0.5}),
         ("sgopd", {"lambda_consensus": 1.3, "lambda_conflict": 0.4}, {"consensus": 1.3, "conflict": 0.4}),
         *(
             ("sgopd", {"conflict_mode": mode, "lambda_conflict": 0.3}, {"mode": mode, "conflict": 0.3})
             for mode in ("gopd", "scale", "verifier_blend", "zero")
         ),
+        ("sgopd", {"conflict_mode": "scale", "beta": 0.3}, {"mode": "scale", "conflict": 0.3}),
     ],
 )
 def test_the_options_of_a_rule_are_those_of_its_formula(
@@ -116,6 +117,24 @@ def test_a_rule_that_says_it_needs_no_reference_runs_without_one(rule: str) -> N
         torch.testing.assert_close(advantage(rule, **inputs).values, advantage(rule, **random_inputs(0)).values)
 
 
+@pytest.mark.parametrize("rule", sorted(rules()))
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_verdicts_masks_and_group_ids_may_have_any_dtype_and_any_numbers(rule: str, dtype: torch.dtype) -> None:
+    inputs = random_inputs(0)
+    other = {
+        "reward": inputs["reward"].to(dtype), "mask": inputs["mask"].to(dtype),
+        "group_id": (7 - 1000 * inputs["group_id"]).to(torch.int32),
+    }  # fmt: skip
+    if rule not in RANDOM:
+        assert torch.equal(advantage(rule, **inputs | other).values, advantage(rule, **inputs).values)
+
+
+def test_a_reserved_word_is_an_options_name_as_the_formula_writes_it() -> None:
+    inputs = random_inputs(0)
+    reserved = advantage("exopd", **inputs, **{"lambda": 2.0})
+    assert torch.equal(reserved.values, advantage("exopd", **inputs, lambda_=2.0).values)
+
+
 def test_an_unknown_rule_or_option_is_an_error_that_names_the_allowed_ones() -> None:
     with pytest.raises(ValueError, match=r"no rule 'opdd'.*exopd.*sgopd"):
         advantage("opdd", **random_inputs(0))
@@ -132,12 +151,13 @@ def test_an_unknown_rule_or_option_is_an_error_that_names_the_allowed_ones() -> 
     [
         ("sgopd", {"dead_zone": -1.0}),
         ("sgopd", {"conflict_mode": "verifier_blend", "lambda_conflict": 1.5}),
+        ("sgopd", {"conflict_mode": "verifier_blend", "beta": -0.5}),
         ("sgopd", {"preserve_sign": 1}),
         ("sgopd", {"lambda_conflict": float("nan")}),
         ("opd", {"guard_clip": 0.0}),
         ("opd", {"truncated_policy": "no_gate"}),
         ("distilled_rl", {"ratio_clip": 0.5}),
-        ("rlsd", {"epsilon": 1.0}),
+        ("rlsd", {"e": 1.0}),
         ("random_gate", {"seed": 0.5}),
     ],
 )

@@ -27,6 +27,22 @@ def test_linear_constant_and_off() -> None:
     assert TeacherSchedule(kind="off").gamma(0, 100) == 0.0
 
 
+def test_a_share_of_prompts_falls_in_place_of_the_weight() -> None:
+    weight, share = TeacherSchedule(), TeacherSchedule(kind="share")
+    for step in range(100):
+        assert share.gamma(step, 100) * share.share(step, 100) == pytest.approx(weight.gamma(step, 100))
+        assert share.gamma(step, 100) == (0.1 if step < 40 else 0.0)
+        assert weight.share(step, 100) == float(step < 40)
+
+
+def test_in_group_is_the_cosine_with_the_teacher_in_the_groups_until_phase_three() -> None:
+    schedule = TeacherSchedule(kind="in_group", gamma0=0.0)
+    assert [schedule.in_group(step, 100) for step in (0, 10, 39, 40, 99)] == [True, True, True, False, False]
+    gammas = [TeacherSchedule(kind="in_group").gamma(step, 100) for step in range(100)]
+    assert gammas == [TeacherSchedule().gamma(step, 100) for step in range(100)]
+    assert not any(TeacherSchedule(kind=kind).in_group(0, 100) for kind in ("cosine", "constant", "share", "off"))
+
+
 def test_hold_and_end_may_coincide_or_span_the_run() -> None:
     cliff = TeacherSchedule(hold=0.5, end=0.5)
     assert [cliff.gamma(s, 4) for s in range(4)] == [0.1, 0.1, 0.0, 0.0]

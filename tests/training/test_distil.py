@@ -98,12 +98,21 @@ def test_a_killed_phase_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes
     assert interrupted, "the kill came too late to interrupt anything"
 
 
-def test_the_gradient_does_not_depend_on_the_micro_batch_size(ready: Path) -> None:
-    small = Study.model_validate(override(TINY, {"results": "small", "training": {"micro_batch_tokens": 40}}))
+def test_the_gradient_depends_neither_on_the_micro_batch_size_nor_on_recomputation(ready: Path) -> None:
+    saving = {"micro_batch_tokens": 40, "gradient_checkpointing": True}
+    small = Study.model_validate(override(TINY, {"results": "small", "training": saving}))
     large = Study.model_validate(override(TINY, {"results": "large"}))
     rows = [pq.read_table(distil(s, "opd", 0, 1) / "metrics.parquet").to_pylist() for s in (small, large)]
     for a, b in zip(*rows, strict=True):
         assert a["name"] == b["name"] and a["value"] == pytest.approx(b["value"], rel=1e-3, abs=1e-5)
+
+
+def test_a_method_can_descend_a_divergence_over_the_vocabulary(ready: Path) -> None:
+    method = {"objective": {"base": "jsd", "top_k": 4}, "optimiser": {"lr": 0.01}}
+    study = Study.model_validate(override(TINY, {"results": "jsd", "methods": {"opd": method}}))
+    rows = [row for p in (1, 2, 3) for row in pq.read_table(distil(study, "opd", 0, p) / "metrics.parquet").to_pylist()]
+    losses = [row["value"] for row in rows if row["name"] == "loss/policy"]
+    assert len(losses) == 6 and min(losses) > 0
 
 
 def test_methods_see_the_same_first_batch(ready: Path, study: Study) -> None:

@@ -1,8 +1,10 @@
 """What every engine can do: sample responses, and score given ones. Knows no model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -38,4 +40,16 @@ class Engine(Protocol):
 
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
         """Log-probs (nats, temperature 1) of the response tokens, one list per sequence."""
+        ...
+
+
+class LiveEngine(Engine, Protocol):
+    """An engine whose weights follow a model in training."""
+
+    def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take over all weights before the next call."""
+        ...
+
+    def sleep(self) -> None:
+        """Give back what memory it can until the next ``update``."""
         ...

@@ -4,7 +4,7 @@ Each sequence draws from a random stream of its own (one uniform number per toke
 neither on the batch nor on the order. Works with any causal LM; knows no tokenizer and no study.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,39 +14,71 @@ from torch import Tensor
 from sgopd.engines.base import Rollout, Sampling
 from sgopd.engines.forward import response_logprobs
 
+SAMPLED_TOKENS = 2**18  # places in the KV cache of one batch: 30 GB at 1.7 billion parameters in bfloat16
+SCORED_TOKENS = 2**16  # padded tokens of one forward pass
+
 
 class TorchEngine:
-    """Engine over a transformers causal LM; ``model`` may be trained between calls."""
+    """Engine over a transformers causal LM; ``model`` may be trained between calls.
 
-    def __init__(self, model: Any, eos_id: int, pad_id: int, batch_size: int = 256) -> None:
-        self.model, self.eos_id, self.pad_id, self.batch_size = model, eos_id, pad_id, batch_size
+    vocabulary: number of real tokens; rows beyond it only pad the head. They stay in the softmax, as in every other engine, but
+    are never sampled. None: every row is a token.
+    """
+
+    def __init__(
+        self, model: Any, eos_id: int, pad_id: int, vocabulary: int | None = None, batch_size: int = 256
+    ) -> None:
+        self.model, self.eos_id, self.pad_id = model, eos_id, pad_id
+        self.vocabulary, self.batch_size = vocabulary, batch_size
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
         """One rollout per (prompt, seed); batches hold prompts of similar length."""
         rollouts: list[Rollout | None] = [None] * len(prompts)
-        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for first in range(0, len(by_length), self.batch_size):
-            rows = by_length[first : first + self.batch_size]
+        training = self.model.training
+        self.model.eval()  # in training mode with gradient checkpointing transformers drops the KV cache
+        lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
+        for rows in _batches(lengths, range(len(prompts)), self.batch_size, SAMPLED_TOKENS):
             batch = _Decoding(self, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
             for row, rollout in zip(rows, batch.run(), strict=True):
                 rollouts[row] = rollout
+        self.model.train(training)
         return [rollout for rollout in rollouts if rollout is not None]
 
     @torch.no_grad()
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
         """Log-probs (nats, temperature 1) of the response tokens; batches hold sequences of similar length."""
         scores: list[list[float]] = [[] for _ in prompts]
-        by_length = sorted(
-            (i for i in range(len(prompts)) if responses[i]), key=lambda i: len(prompts[i]) + len(responses[i])
-        )
-        for first in range(0, len(by_length), self.batch_size):
-            rows = by_length[first : first + self.batch_size]
+        lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
+        wanted = [i for i in range(len(prompts)) if responses[i]]
+        for rows in _batches(lengths, wanted, self.batch_size, SCORED_TOKENS):
             picked = [responses[i] for i in rows]
             flat, _ = response_logprobs(self.model, [prompts[i] for i in rows], picked, self.pad_id)
             for row, part in zip(rows, flat.cpu().split([len(response) for response in picked]), strict=True):
                 scores[row] = part.tolist()
         return scores
+
+    def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take over new weights by name, as ``transformers`` names them; for a model that is not trained in place."""
+        own = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in weights:
+                own[name].copy_(tensor)
+
+    def sleep(self) -> None:
+        """Nothing to give back: the KV cache lives only while it samples."""
+
+
+def _batches(lengths: Sequence[int], wanted: Iterable[int], count: int, tokens: int) -> Iterator[list[int]]:
+    """Indices in groups of similar length, shortest first: at most ``count`` of them and ``tokens`` padded tokens."""
+    group: list[int] = []
+    for i in sorted(wanted, key=lambda i: lengths[i]):
+        if group and (len(group) == count or (len(group) + 1) * lengths[i] > tokens):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
 
 
 class _Decoding:
@@ -102,8 +134,11 @@ class _Decoding:
         if self.sampling.top_p < 1:
             weights = _nucleus(weights, self.sampling.top_p)
         cumulative = weights.cumsum(-1)
-        token = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
-        token = token.clamp_max(logits.shape[-1] - 1)
+        drawn = uniform * cumulative[:, -1]
+        token = torch.searchsorted(cumulative, drawn[:, None], right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+        real = self.engine.vocabulary or logits.shape[-1]
+        if bool((token >= real).any()):
+            token = torch.where(token < real, token, _drawn_again(cumulative, drawn, real))
         return token, logp.gather(1, token[:, None])[:, 0]
 
     def _append(self, rows: Tensor, ended: Tensor, token: Tensor, logp: Tensor) -> None:
@@ -115,6 +150,15 @@ class _Decoding:
     def _rollout(self, i: int) -> Rollout:
         stopped = self.tokens[i][-1] == self.engine.eos_id
         return Rollout(self.tokens[i], self.logprobs[i], "stop" if stopped else "length")
+
+
+def _drawn_again(cumulative: Tensor, drawn: Tensor, real: int) -> Tensor:
+    """Tokens [B] among the first ``real`` rows for draws that fell on padding: given that, their place in the padding's mass is
+    uniform, and is used as the next draw. So real tokens keep their proportions, and no other draw changes."""
+    below = cumulative[:, real - 1]
+    place = (drawn - below) / (cumulative[:, -1] - below).clamp_min(1e-300)
+    token = torch.searchsorted(cumulative[:, :real].contiguous(), (place * below)[:, None], right=True)[:, 0]
+    return token.clamp_max(real - 1)
 
 
 def _nucleus(weights: Tensor, top_p: float) -> Tensor:

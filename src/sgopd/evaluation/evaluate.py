@@ -12,13 +12,15 @@ from typing import Any
 from sgopd import tracking
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
-from sgopd.engines.torch_engine import TorchEngine
-from sgopd.pair import load_pair
+from sgopd.engines.base import Engine
+from sgopd.pair import Engines, load_pair
 from sgopd.progress import Reporter, track
 from sgopd.prompts.render import Prompt, read_prompts
 from sgopd.records import EVALUATIONS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, stream_seed, write_table
-from sgopd.verifier import VerifierOptions, verify
+from sgopd.training.distributed import first, share
+from sgopd.training.judge import judge
+from sgopd.verifier import VerifierOptions
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +39,13 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
         logger.info("%s is complete", folder)
         return folder
     start = time.perf_counter()
-    weights = None if method in ("teacher", "student") else artefacts.final_model(method, seed).folder / "model"
-    pair = load_pair(artefacts, weights=weights, teacher=method == "teacher", reference=False)
-    engine = pair.teacher_engine if method == "teacher" else TorchEngine(pair.student, pair.eos_id, pair.pad_id)
+    pair = load_pair(artefacts)
+    engines = Engines(artefacts, pair)
+    if method in ("teacher", "student"):
+        source = artefacts.source("teacher" if method == "teacher" else "student")
+    else:
+        source = artefacts.final_model(method, seed).folder / "model", None
+    engine = share(engines.sampler(source), engines.tensor_parallel)
     chunks = []
     for benchmark in study.prompts.benchmarks:
         prompts = read_prompts(artefacts, benchmark, pair)
@@ -48,6 +54,8 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
     for benchmark, prompts in track(chunks, f"evaluate {method} seed {seed}", len(chunks), reporter):
         rows += _judge(study, seed, engine, pair.tokenizer, benchmark, prompts, method == "teacher")
         reporter.report(accuracy=_mean(rows))
+    if not first():
+        return folder
     clear(folder)
     write_table(folder / "evaluations.parquet", rows_to_table(rows, EVALUATIONS), EVALUATIONS)
     atomic_write_text(folder / "seconds.json", json.dumps({"evaluate": time.perf_counter() - start}) + "\n")
@@ -61,7 +69,7 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
 def _judge(
     study: Study,
     seed: int,
-    engine: TorchEngine,
+    engine: Engine,
     tokenizer: Any,
     benchmark: str,
     prompts: list[Prompt],
@@ -72,10 +80,8 @@ def _judge(
     seeds = [stream_seed(study.seed, "evaluation", seed, benchmark, prompt.prompt_id, i) for prompt, i in wanted]
     ids = [prompt.teacher_ids if as_teacher else prompt.token_ids for prompt, _ in wanted]
     rollouts = engine.sample(ids, settings.sampling, seeds)
-    texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)
-    truncated = [rollout.finish_reason == "length" for rollout in rollouts]
     options = VerifierOptions(**study.verifier.model_dump())
-    verdicts = verify([prompt.answer for prompt, _ in wanted], texts, truncated, options)
+    verdicts = judge([prompt for prompt, _ in wanted], rollouts, tokenizer, options)
     return [
         {
             "benchmark": benchmark,

@@ -94,8 +94,8 @@ def make_batch(
     truncated: Tensor | None,
     options: Options,
 ) -> Batch:
-    """Check the inputs, apply the shared options. Computes in float32, or in float64 when logp_s is float64."""
-    dtype = torch.float64 if logp_s.dtype == torch.float64 else torch.float32
+    """Check the inputs, apply the shared options. Computes in float32, or in float64 when a log-prob is float64."""
+    dtype = torch.float64 if torch.float64 in (logp_s.dtype, logp_t.dtype) else torch.float32
     _check(logp_s=logp_s, logp_t=logp_t, logp_ref=logp_ref, reward=reward, group_id=group_id, mask=mask)
     mask = mask.bool()
     cut = torch.zeros_like(group_id, dtype=torch.bool) if truncated is None else truncated.bool()
@@ -109,7 +109,7 @@ def make_batch(
     signal = a_v
     dead_zone = 0.0
     if isinstance(options, SignGateOptions):
-        signal, skipped = _settle_degenerate(a_v, reward, group_id, options)
+        signal, skipped = _settle_degenerate(a_v, reward, group_id, mask, options)
         mask = mask & ~skipped[:, None]
         dead_zone = options.dead_zone
     signal = signal.masked_fill(plain, 0)
@@ -133,11 +133,11 @@ def gate_labels(signal: Tensor, delta: Tensor, mask: Tensor, dead_zone: float) -
 
 
 def _settle_degenerate(
-    a_v: Tensor, reward: Tensor, group_id: Tensor, options: SignGateOptions
+    a_v: Tensor, reward: Tensor, group_id: Tensor, mask: Tensor, options: SignGateOptions
 ) -> tuple[Tensor, Tensor]:
     """The gate's signal [B], and which rollouts to skip [B]."""
     single = group_size(group_id) == 1
-    if options.group_of_one == "refuse" and bool(single.any()):
+    if options.group_of_one == "refuse" and bool((single & mask.any(1)).any()):
         raise ValueError(
             "a group of one rollout has no group advantage, so the gate is undefined: "
             "sample at least two rollouts per prompt, or set group_of_one: raw_sign"

@@ -6,6 +6,8 @@ ValueErrors that name the allowed keys and values. Knows nothing about tensors.
 
 import math
 from dataclasses import dataclass, fields
+from keyword import iskeyword
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -46,9 +48,8 @@ class SignGateOptions(GatedOptions):
     """The sign-consistency gate, METHOD section 2. Only 1.8 and 1.0 are the paper's; the other choices are
     ours.
 
-    ``lambda_consensus``, ``lambda_conflict``: coefficients; ``conflict_mode`` is what the second one means:
-    ``gopd``: delta + (lambda_conflict - 1) r; ``scale``: lambda_conflict delta;
-    ``verifier_blend``: (1 - lambda_conflict) delta + lambda_conflict a_v; ``zero``: 0.
+    ``lambda_consensus``, ``lambda_conflict``: coefficients; ``conflict_mode``: ``gopd``: delta + (lambda_conflict - 1) r;
+    ``scale``: beta delta; ``verifier_blend``: (1 - beta) delta + beta a_v; ``zero``: 0. ``beta``: lambda_conflict if not set.
     ``degenerate_group`` (all right or all wrong, a_v = 0): ``opd``: plain OPD; ``raw_sign``: a_v = 2R - 1;
     ``skip``: its tokens are masked. ``group_of_one``: ``refuse`` (ValueError) or ``raw_sign``.
     ``dead_zone``: tokens with |delta| below it are neutral and get plain OPD.
@@ -58,6 +59,7 @@ class SignGateOptions(GatedOptions):
     lambda_consensus: float = 1.8
     lambda_conflict: float = 1.0
     conflict_mode: Literal["gopd", "scale", "verifier_blend", "zero"] = "gopd"
+    beta: float | None = None
     degenerate_group: Literal["opd", "raw_sign", "skip"] = "opd"
     group_of_one: Literal["refuse", "raw_sign"] = "refuse"
     dead_zone: float = 0.0
@@ -67,15 +69,25 @@ class SignGateOptions(GatedOptions):
         super().__post_init__()
         if self.dead_zone < 0:
             raise ValueError(f"dead_zone = {self.dead_zone}: must be 0 (off) or above")
-        if self.conflict_mode == "verifier_blend" and not 0 <= self.lambda_conflict <= 1:
+        if self.conflict_mode == "verifier_blend" and not 0 <= self.blend <= 1:
+            name = "lambda_conflict" if self.beta is None else "beta"
             raise ValueError(
-                f"lambda_conflict = {self.lambda_conflict}: conflict_mode verifier_blend mixes "
-                "(1 - lambda_conflict) delta + lambda_conflict a_v and needs a value in [0, 1]"
+                f"{name} = {self.blend}: conflict_mode verifier_blend mixes (1 - beta) delta + beta a_v "
+                "and needs a value in [0, 1]"
             )
+
+    @property
+    def blend(self) -> float:
+        """beta of ``scale`` and ``verifier_blend``."""
+        return self.lambda_conflict if self.beta is None else self.beta
 
 
 def make_options(rule: str, kind: type[Options], values: dict[str, Any]) -> Options:
-    """``kind(**values)``, with an error that names the rule, the unknown key and the allowed ones."""
+    """``kind(**values)``, with an error that names the rule, the unknown key and the allowed ones.
+
+    A formula's symbol that Python reserves may be written as it is: ``lambda`` for ``lambda_``.
+    """
+    values = {f"{name}_" if iskeyword(name) else name: value for name, value in values.items()}
     allowed = [field.name for field in fields(kind)]
     unknown = [name for name in values if name not in allowed]
     if unknown:
@@ -84,6 +96,8 @@ def make_options(rule: str, kind: type[Options], values: dict[str, Any]) -> Opti
 
 
 def _check(name: str, value: object, hint: Any) -> None:
+    if NoneType in get_args(hint) and value is None:
+        return
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ValueError(f"{name} = {value!r}: must be one of {', '.join(map(str, get_args(hint)))}")

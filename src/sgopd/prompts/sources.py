@@ -61,7 +61,7 @@ class FileSource(_Source):
 
 def _kind(value: Any) -> str:
     """Which source a part of the study describes; without ``kind`` it is the synthetic one."""
-    return str(value.get("kind", "synthetic") if isinstance(value, dict) else value.kind)
+    return str(value.get("kind", "synthetic") if isinstance(value, dict) else getattr(value, "kind", value))
 
 
 Source = Annotated[

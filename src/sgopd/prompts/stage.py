@@ -57,9 +57,9 @@ def _clean(study: Study, artefacts: Artefacts) -> tuple[dict[str, Rows], list[Fu
     )  # fmt: skip
     funnels.insert(0, funnel)
     held_out = {"validation": validation} | held_out
-    tokenizer = load_tokenizer(artefacts.model("student").folder)
+    tokenizer = load_tokenizer(*artefacts.source("student"))
     if not artefacts.trains("teacher"):  # a pair that does not fit must stop here, before any model has worked
-        check_compatible(tokenizer, load_tokenizer(artefacts.model("teacher").folder))
+        check_compatible(tokenizer, load_tokenizer(*artefacts.source("teacher")))
 
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(render_prompt(tokenizer, text, study.models.prompt_template)) for text in texts]

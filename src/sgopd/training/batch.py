@@ -11,7 +11,10 @@ from torch import Tensor
 
 from sgopd.engines.base import Rollout
 from sgopd.prompts.render import Prompt
+from sgopd.training.data import TeacherSample
 from sgopd.verifier import Verdict
+
+Rows = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Batch:
     logp_s: Tensor  # [B, T] behaviour = student before the update
     logp_t: Tensor  # [B, T] teacher
     logp_ref: Tensor | None  # [B, T] reference policy, where the rule reads it
+    logp_old: Tensor | None = None  # [B, T] the trainer's own before its first update, where another engine sampled
 
     @property
     def reward(self) -> Tensor:
@@ -46,6 +50,27 @@ class Batch:
         """Student tokens of the batch."""
         return sum(len(rollout.token_ids) for rollout in self.rollouts)
 
+    def joined(self, members: Sequence[tuple[int, TeacherSample]], logp_s: Rows, logp_ref: Rows | None) -> "Batch":
+        """This batch and then, in the groups named, the teacher's rollouts; their log-probs under student and reference."""
+        groups, samples = zip(*members, strict=True)
+        rollouts = [sample.rollout for sample in samples]
+        return Batch(
+            self.prompts + [sample.prompt for sample in samples],
+            self.rollouts + rollouts,
+            self.verdicts + [sample.verdict for sample in samples],
+            group_id=torch.cat([self.group_id, torch.tensor(groups)]),
+            mask=stacked(self.mask, length_mask(logp_s)),
+            logp_s=stacked(self.logp_s, pad(logp_s)),
+            logp_t=stacked(self.logp_t, pad([rollout.logprobs for rollout in rollouts])),
+            logp_ref=None if self.logp_ref is None or logp_ref is None else stacked(self.logp_ref, pad(logp_ref)),
+        )
+
+
+def stacked(a: Tensor, b: Tensor) -> Tensor:
+    """[B, T] and [B', T'] to [B + B', max(T, T')], zeros on the new padding."""
+    width = max(a.shape[1], b.shape[1])
+    return torch.cat([torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (a, b)])
+
 
 def length_mask(rows: Sequence[Sequence[object]]) -> Tensor:
     """[B, T] bool: True on the first ``len(row)`` of T = longest row."""
@@ -58,7 +83,7 @@ def unflatten(flat: Tensor, mask: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=flat.dtype, device=flat.device).masked_scatter(mask.to(flat.device), flat)
 
 
-def pad(rows: Sequence[Sequence[float]]) -> Tensor:
+def pad(rows: Rows) -> Tensor:
     """Ragged rows to a float32 tensor [B, T], 0 on the padding."""
     return unflatten(torch.tensor([value for row in rows for value in row], dtype=torch.float32), length_mask(rows))
 

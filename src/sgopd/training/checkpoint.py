@@ -1,4 +1,8 @@
-"""Weights, optimiser state and the rows logged so far, written as one folder that is whole or absent (safetensors only)."""
+"""Weights, optimiser state and the rows logged so far, written as one folder that is whole or absent (safetensors only).
+
+A checkpoint written by any number of processes can be read by any other number. Not torch.distributed.checkpoint: its
+metadata is a pickle.
+"""
 
 import contextlib
 import json
@@ -11,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from sgopd.engines.forward import is_sharded
 from sgopd.store import atomic_write_text
+from sgopd.training.adapters import as_stored, plain_weights
+from sgopd.training.distributed import barrier, first, rank, whole, world
 
 
 @dataclass
@@ -41,21 +49,91 @@ def asked_to_leave() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def save_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
-    """Write AdamW's moments and step counts as named tensors ``<parameter index>.<name>``."""
-    state = optimiser.state_dict()["state"]
-    save_file(
-        {f"{i}.{name}": value.contiguous() for i, values in state.items() for name, value in values.items()}, path
-    )
+def save_model(model: Any, folder: Path) -> None:
+    """Write the whole model as transformers and vLLM load it: config.json and plain safetensors, adapters merged.
+
+    Several processes write one file each, every tensor whole in one of them (the hub's own layout of sharded weights), so that
+    any number of processes can read it. All processes must call.
+    """
+    if not is_sharded(model) and not any(".lora_" in name for name, _ in model.named_parameters()):
+        model.save_pretrained(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    places, size = {}, 0
+    own: dict[str, torch.Tensor] = {}
+    for i, weight in enumerate(plain_weights(model)):
+        for name, tensor in as_stored(model, [weight]):
+            places[name] = _part("model", i % world())
+            size += tensor.numel() * tensor.element_size()
+            if i % world() == rank():
+                own[name] = tensor.cpu().contiguous()
+    save_file(own, folder / _part("model", rank()), metadata={"format": "pt"})
+    if first():
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+        if world() > 1:
+            index = {"metadata": {"total_size": size}, "weight_map": places}
+            atomic_write_text(
+                folder / "model.safetensors.index.json", json.dumps(index, indent=1, sort_keys=True) + "\n"
+            )
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
-    """Read what ``save_optimiser`` wrote into a fresh optimiser over the same parameters; its settings stay."""
+def _part(name: str, process: int) -> str:
+    return f"{name}-{process + 1:05d}-of-{world():05d}.safetensors" if world() > 1 else f"{name}.safetensors"
+
+
+def save_adapters(model: Any, folder: Path) -> None:
+    """Write the trained adapters alone as adapters.safetensors; nothing for a model without. All processes must call."""
+    tensors = {n: whole(p).cpu().contiguous() for n, p in model.named_parameters() if ".lora_" in n}
+    if tensors and first():
+        save_file(tensors, folder / "adapters.safetensors")
+
+
+def load_adapters(model: Any, folder: Path) -> None:
+    """Read what ``save_adapters`` wrote into a model with the same adapters, sharded or not."""
+    saved = load_file(folder / "adapters.safetensors")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.copy_(_like(parameter, saved[name]))
+
+
+def save_optimiser(optimiser: torch.optim.Optimizer, folder: Path) -> None:
+    """Write AdamW's moments and step counts as named tensors ``<parameter index>.<name>``, one file per process, every tensor
+    whole in one of them. All processes must call."""
+    own: dict[str, torch.Tensor] = {}
+    for i, values in optimiser.state_dict()["state"].items():
+        for name, value in values.items():
+            tensor = whole(value)
+            if i % world() == rank():
+                own[f"{i}.{name}"] = tensor.cpu().contiguous()
+    save_file(own, folder / _part("optimiser", rank()))
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, folder: Path) -> None:
+    """Read what ``save_optimiser`` wrote, with however many processes, into a fresh optimiser over the same parameters; its
+    settings stay."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in load_file(path).items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+    for path in sorted(folder.glob("optimiser*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                index, _, name = key.partition(".")
+                tensor = file.get_tensor(key)
+                like = _like(parameters[int(index)], tensor) if tensor.dim() else tensor
+                state.setdefault(int(index), {})[name] = like
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` on the parameter's device, or this process's part of it if the parameter is sharded."""
+    tensor = tensor.to(parameter.device)
+    if not hasattr(parameter, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    placed: Any = parameter
+    return distribute_tensor(tensor, placed.device_mesh, placed.placements, src_data_rank=None)
 
 
 class Checkpoints:
@@ -72,14 +150,20 @@ class Checkpoints:
     def save(self, model: Any, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
         """Write a checkpoint, then remove the older ones. ``progress.json`` comes last: with it, the folder is whole."""
         target = self.folder / f"step{progress.step:07d}"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        model.save_pretrained(target / "model")
-        save_optimiser(optimiser, target / "optimiser.safetensors")
-        atomic_write_text(target / "progress.json", json.dumps(progress.__dict__))
-        for older in self.folder.glob("step*"):
-            if older != target:
-                shutil.rmtree(older, ignore_errors=True)
+        if first():
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir(parents=True)
+        barrier()
+        save_model(model, target / "model")
+        save_adapters(model, target)
+        save_optimiser(optimiser, target)
+        barrier()
+        if first():
+            atomic_write_text(target / "progress.json", json.dumps(progress.__dict__))
+            for older in self.folder.glob("step*"):
+                if older != target:
+                    shutil.rmtree(older, ignore_errors=True)
+        barrier()
 
     @staticmethod
     def read_progress(folder: Path) -> Progress:

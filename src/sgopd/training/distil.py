@@ -4,6 +4,7 @@ In: a study, a method, a seed, a phase. Out: a folder with weights, optimiser st
 gate did to their tokens. Resumes from the newest checkpoint. The algorithm itself is in learner.py.
 """
 
+import contextlib
 import json
 import logging
 import signal
@@ -17,7 +18,16 @@ from sgopd.config import Study
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
-from sgopd.training.checkpoint import Checkpoints, Progress, asked_to_leave, load_optimiser, save_optimiser
+from sgopd.training.checkpoint import (
+    Checkpoints,
+    Progress,
+    asked_to_leave,
+    load_optimiser,
+    save_adapters,
+    save_model,
+    save_optimiser,
+)
+from sgopd.training.distributed import anyone, barrier, first
 from sgopd.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -37,16 +47,19 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     previous = artefacts.phase(method, seed, phase - 1).folder if phase > 1 else None
     checkpoints = Checkpoints(artefact.partial)
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
-    with tracking.run(
+    tracked = tracking.run(
         study.name, tracking.method_name(method, study.point), seed, phase=f"phase{phase}",
         fingerprint=artefacts.final_model(method, seed).fingerprint, params=study.runs[method].settings(),
         tags={"point": study.point},
-    ) as run:  # fmt: skip
-        _link(run, artefacts, method)
+    )  # fmt: skip
+    with tracked if first() else contextlib.nullcontext() as run:
+        if run:
+            _link(run, artefacts, method)
         with asked_to_leave() as leaving:
             _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run, leaving)
         _write(folder, artefact, learner, progress)
-    checkpoints.remove()
+    if first():
+        checkpoints.remove()
     return folder
 
 
@@ -67,9 +80,9 @@ def _start(
     training = artefacts.study.runs[method]
     newest = checkpoints.newest()
     source = newest or previous
-    learner = Learner(artefacts, training, seed, weights=source / "model" if source else None)
+    learner = Learner(artefacts, training, seed, weights=source)
     if source:
-        load_optimiser(learner.optimiser, source / "optimiser.safetensors")
+        load_optimiser(learner.optimiser, source)
     if newest:
         progress = Checkpoints.read_progress(newest)
         logger.info("%s seed %d phase %d goes on from step %d", method, seed, phase, progress.step)
@@ -100,9 +113,10 @@ def _train(
             _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
         progress.step = step + 1
         progress.seconds = dict(learner.seconds)
-        if progress.step < end and (leaving() or progress.step % training.checkpoint_every == 0):
+        asked = anyone(leaving())
+        if progress.step < end and (asked or progress.step % training.checkpoint_every == 0):
             checkpoints.save(learner.model, learner.optimiser, progress)
-        if progress.step < end and leaving():
+        if progress.step < end and asked:
             logger.warning(
                 "%s was asked to leave (SIGTERM): step %d is saved, run it again to go on", name, progress.step
             )
@@ -113,7 +127,8 @@ def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str,
     progress.metrics += [
         {"step": step, "phase": phase, "name": name, "value": value} for name, value in metrics.items()
     ]
-    run.log(step, metrics)
+    if run:
+        run.log(step, metrics)
     shown = {
         "reward": "reward",
         "validation/accuracy": "accuracy",
@@ -125,11 +140,17 @@ def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str,
 
 def _write(folder: Path, artefact: Artefact, learner: Learner, progress: Progress) -> None:
     """The finished phase; the manifest, written last, makes it complete."""
-    clear(folder)
-    folder.mkdir(parents=True)
-    learner.model.save_pretrained(folder / "model")
+    if first():
+        clear(folder)
+        folder.mkdir(parents=True)
+    barrier()
+    save_model(learner.model, folder / "model")
+    save_adapters(learner.model, folder)
+    save_optimiser(learner.optimiser, folder)
+    barrier()
+    if not first():
+        return
     learner.pair.tokenizer.save_pretrained(folder / "model")
-    save_optimiser(learner.optimiser, folder / "optimiser.safetensors")
     write_table(folder / "metrics.parquet", rows_to_table(progress.metrics, METRICS), METRICS)
     write_table(folder / "gate_tokens.parquet", rows_to_table(progress.gate_tokens, GATE_TOKENS), GATE_TOKENS)
     atomic_write_text(folder / "seconds.json", json.dumps(progress.seconds, indent=1) + "\n")

@@ -6,8 +6,9 @@ start, and no rule's formula.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from sgopd import objectives
 from sgopd.artefacts import Artefacts, uses_cache
 from sgopd.config import Training
 from sgopd.engines.base import Rollout
-from sgopd.engines.torch_engine import TorchEngine
-from sgopd.pair import load_pair
+from sgopd.pair import Engines, load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_artefact, stream_seed
+from sgopd.store import read_artefact, stream, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
-from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
-from sgopd.verifier import VerifierOptions, verify
+from sgopd.training.distributed import share
+from sgopd.training.judge import judge
+from sgopd.training.student import Follower, student_engine, trained_student
+from sgopd.training.update import clipped_step, imitation_gradient, own_logprobs, policy_gradient
+from sgopd.verifier import VerifierOptions
 
 ROLLOUTS_SHOWN = 8  # rollouts per recorded step whose tokens the report colours
 
@@ -34,21 +37,21 @@ class Learner:
     """Student, teacher and reference policy with everything a step needs."""
 
     def __init__(self, artefacts: Artefacts, training: Training, seed: int, weights: Path | None) -> None:
-        """``weights``: folder of the student's weights so far; None for the initial student."""
+        """``weights``: folder of the phase or checkpoint to go on from; None for the initial student."""
         self.training, self.seed = training, seed
-        self.pair = load_pair(
-            artefacts, weights=weights, teacher=training.objective.rule != "sft",
-            reference=objectives.needs_reference(training.objective.rule),
-        )  # fmt: skip
-        self.model = self.pair.student.train()
-        self.student = TorchEngine(self.model, self.pair.eos_id, self.pair.pad_id)
+        self.pair = load_pair(artefacts)
+        engines, rule = Engines(artefacts, self.pair), training.objective.rule
+        self.model = trained_student(engines, training, weights, seed)
+        self.student = student_engine(engines, self.model)
+        self.teacher = share(engines.teacher_scorer()) if rule != "sft" else None
+        self.reference = share(engines.reference()) if objectives.needs_reference(rule) else None
         self.prompts = read_prompts(artefacts, "train", self.pair)
         self.validation = read_prompts(artefacts, "validation", self.pair)
-        self.imitable = _imitable(artefacts, training, self.prompts)
+        self.imitable = _imitable(engines, training, self.prompts)
         self.verifier = VerifierOptions(**artefacts.study.verifier.model_dump())
         settings = training.optimiser
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=settings.lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
@@ -81,13 +84,12 @@ class Learner:
     def score(self, prompts: list[Any], rollouts: list[Rollout]) -> Batch:
         """Verdicts, and the log-probs of the sampled tokens under teacher and reference."""
         responses = [rollout.token_ids for rollout in rollouts]
-        truncated = [rollout.finish_reason == "length" for rollout in rollouts]
         with self._timed("verify"):
-            texts = self.pair.tokenizer.batch_decode(responses, skip_special_tokens=True)
-            verdicts = verify([prompt.answer for prompt in prompts], texts, truncated, self.verifier)
+            verdicts = judge(prompts, rollouts, self.pair.tokenizer, self.verifier)
+        teacher, reference = self.teacher, self.reference
+        assert teacher  # only sft, which scores nothing, has none
         with self._timed("score"):
-            logp_t = pad(self.pair.teacher_engine.score([prompt.teacher_ids for prompt in prompts], responses))
-            reference = self.pair.reference
+            logp_t = pad(teacher.score([prompt.teacher_ids for prompt in prompts], responses))
             logp_ref = pad(reference.score([prompt.token_ids for prompt in prompts], responses)) if reference else None
         return Batch(
             prompts, rollouts, verdicts,
@@ -96,17 +98,37 @@ class Learner:
         )  # fmt: skip
 
     def advantage(self, step: int, batch: Batch) -> objectives.Advantage:
-        """Token advantages [B, T] of the method's rule, weighted per prompt if the method says so."""
-        objective = self.training.objective
+        """Token advantages [B, T] of the method's rule."""
+        objective, (B, T) = self.training.objective, batch.mask.shape
+        batch = self._with_teacher(step, batch)
         options = dict(objective.options)
         if hasattr(
             objectives.options_for(objective.rule, **options), "seed"
         ):  # a control that draws at random: anew each step
             options["seed"] = stream_seed(self.seed, "rule", step)
-        return objectives.advantage(
+        result = objectives.advantage(
             objective.rule, logp_s=batch.logp_s, logp_t=batch.logp_t, logp_ref=batch.logp_ref, reward=batch.reward,
             group_id=batch.group_id, mask=batch.mask, truncated=batch.truncated, **options,
         )  # fmt: skip
+        return replace(
+            result, values=result.values[:B, :T], gate=result.gate[:B, :T], group_advantage=result.group_advantage[:B]
+        )
+
+    def _with_teacher(self, step: int, batch: Batch) -> Batch:
+        """The batch, and after it the teacher's rollouts where the schedule makes them members of the groups."""
+        if not self.training.schedule().in_group(step, self.training.steps):
+            return batch
+        prompts = batch.prompts[:: self.training.group_size]
+        members = [
+            (g, sample) for g, prompt in enumerate(prompts) for sample in self.imitable.get(prompt.prompt_id, [])
+        ]
+        if not members:
+            return batch
+        asked = [sample.prompt.token_ids for _, sample in members]
+        responses = [sample.response_ids for _, sample in members]
+        with self._timed("score"):
+            reference = self.reference.score(asked, responses) if self.reference else None
+            return batch.joined(members, self.student.score(asked, responses), reference)
 
     def _update(self, step: int, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
         """One update per mini-batch of whole groups; the teacher's rollouts enter with weight gamma(s)."""
@@ -117,13 +139,16 @@ class Learner:
         metrics: dict[str, float] = defaultdict(float)
         updates = self.training.updates_per_batch
         size = len(batch.prompts) // updates
+        teacher = None if self.training.objective.base == "sampled" else self.teacher_model()
+        if updates > 1 and isinstance(self.student, Follower):
+            budget = self.training.micro_batch_tokens
+            batch = replace(batch, logp_old=own_logprobs(self.model, batch, budget, self.pair.pad_id))
         with self._timed("update"):
             for first in range(0, len(batch.prompts), size):
                 rows = range(first, first + size)
-                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
+                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id, teacher)
                 if gamma > 0:
-                    samples = self._imitable_of(batch, rows)
-                    parts |= self._imitation(samples, gamma)
+                    parts |= self._imitation(*self.imitable_of(step, batch, rows), gamma)
                 parts["grad_norm"] = clipped_step(
                     self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
                 )
@@ -131,13 +156,24 @@ class Learner:
                     metrics[name] += value if name.startswith("tokens/") else value / updates
         return {**metrics, "gamma": gamma}
 
-    def _imitable_of(self, batch: Batch, rows: range) -> list[TeacherSample]:
-        """V restricted to the prompts of these rollouts, each prompt once."""
-        ids = dict.fromkeys(batch.prompts[i].prompt_id for i in rows)
-        return [sample for prompt_id in ids for sample in self.imitable.get(prompt_id, [])]
+    def teacher_model(self) -> Any:
+        """The teacher's model itself, for a loss over the whole vocabulary (the study makes sure that it is in this process)."""
+        engine: Any = self.teacher
+        return getattr(engine, "engine", engine).model
 
-    def _imitation(self, samples: list[TeacherSample], weight: float) -> dict[str, float]:
-        metrics = imitation_gradient(self.model, samples, weight, self.training.micro_batch_tokens, self.pair.pad_id)
+    def imitable_of(self, step: int, batch: Batch, rows: range) -> tuple[list[TeacherSample], int]:
+        """V at the prompts of these rollouts, each prompt once, thinned to the schedule's share; its size before that."""
+        share = self.training.schedule().share(step, self.training.steps)
+        draws = stream(self.seed, "share", step).random(len(batch.prompts))
+        drawn: dict[str, float] = {}
+        for i in rows:
+            drawn.setdefault(batch.prompts[i].prompt_id, draws[i])
+        candidates = [(sample, draw) for name, draw in drawn.items() for sample in self.imitable.get(name, [])]
+        return [sample for sample, draw in candidates if draw < share], len(candidates)
+
+    def _imitation(self, samples: list[TeacherSample], total: int, weight: float) -> dict[str, float]:
+        budget = self.training.micro_batch_tokens
+        metrics = imitation_gradient(self.model, samples, total, weight, budget, self.pair.pad_id)
         return metrics | {"tokens/teacher": float(sum(len(sample.response_ids) for sample in samples))}
 
     def _imitate(self, step: int) -> dict[str, float]:
@@ -146,7 +182,7 @@ class Learner:
         size = self.training.prompts_per_step * self.training.group_size
         picked = [pool[i] for i in order(self.seed, len(pool), step * size, size)]
         with self._timed("update"):
-            metrics = self._imitation(picked, weight=1.0)
+            metrics = self._imitation(picked, size, weight=1.0)
             metrics["grad_norm"] = clipped_step(
                 self.model, self.optimiser, self._lr(step), self.training.optimiser.max_grad_norm
             )
@@ -163,9 +199,7 @@ class Learner:
         seeds = [stream_seed(self.seed, "validation", step, i) for i in range(len(prompts))]
         with self._timed("validate"):
             rollouts = self.student.sample([p.token_ids for p in prompts], self.training.sampling, seeds)
-            texts = self.pair.tokenizer.batch_decode([r.token_ids for r in rollouts], skip_special_tokens=True)
-            truncated = [rollout.finish_reason == "length" for rollout in rollouts]
-            verdicts = verify([prompt.answer for prompt in prompts], texts, truncated, self.verifier)
+            verdicts = judge(prompts, rollouts, self.pair.tokenizer, self.verifier)
         rewards: dict[str, list[float]] = defaultdict(list)
         for prompt, verdict in zip(prompts, verdicts, strict=True):
             rewards[""].append(float(verdict.verdict == "correct"))
@@ -216,10 +250,17 @@ class Learner:
         self.seconds[part] += time.perf_counter() - start
 
 
-def _imitable(artefacts: Artefacts, training: Training, prompts: list[Any]) -> dict[str, list[TeacherSample]]:
+def _imitable(engines: Engines, training: Training, prompts: list[Any]) -> dict[str, list[TeacherSample]]:
     """V, or nothing when the method does not read the cache."""
     if not uses_cache(training):
         return {}
+    artefacts = engines.artefacts
     rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS)
     verdicts = read_artefact(artefacts.verdicts.folder, "verdicts.parquet", VERDICTS)
-    return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling)
+
+    def under_initial_student(samples: Sequence[TeacherSample]) -> list[float]:
+        initial = share(engines.frozen(artefacts.source("student")))
+        scores = initial.score([s.prompt.token_ids for s in samples], [s.response_ids for s in samples])
+        return [sum(score) / max(len(score), 1) for score in scores]
+
+    return teacher_samples(prompts, rollouts, verdicts, training.teacher_sampling, under_initial_student)

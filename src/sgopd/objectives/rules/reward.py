@@ -56,21 +56,21 @@ def distilled_rl(b: Batch, o: DistilledRlOptions) -> Tensor:
 
 @dataclass(frozen=True)
 class RlsdOptions(Options):
-    """``epsilon``: the ratio is clipped to 1 +- epsilon."""
+    """``e``: the ratio is clipped to 1 +- e."""
 
-    epsilon: float = 0.2
+    e: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.epsilon < 1:
-            raise ValueError(f"epsilon = {self.epsilon}: must lie in [0, 1)")
+        if not 0 <= self.e < 1:
+            raise ValueError(f"e = {self.e}: must lie in [0, 1)")
 
 
 @register("rlsd", RlsdOptions)
 def rlsd(b: Batch, o: RlsdOptions) -> Tensor:
     """A_t = A^ clip(exp(sign(A^) delta_t), 1 - e, 1 + e). https://arxiv.org/abs/2604.03128"""
     # clipped as a logarithm, which is the same and cannot overflow
-    log_ratio = b.clamps.clamp("ratio", b.A.sign() * b.delta, math.log(1 - o.epsilon), math.log(1 + o.epsilon))
+    log_ratio = b.clamps.clamp("ratio", b.A.sign() * b.delta, math.log(1 - o.e), math.log(1 + o.e))
     return b.A * log_ratio.exp()
 
 
@@ -95,9 +95,9 @@ def gcopd(b: Batch, o: GcOpdOptions) -> Tensor:
 
 @dataclass(frozen=True)
 class UniOpdOptions(Options):
-    """``margin``: d, wanted gap between right and wrong; ``delta_limit``: tokens with |delta| above it are masked."""
+    """``d``: wanted gap between right and wrong; ``delta_limit``: tokens with |delta| above it are masked."""
 
-    margin: float = 0.4
+    d: float = 0.4
     delta_limit: float = 10.0
 
 
@@ -116,6 +116,6 @@ def uniopd(b: Batch, o: UniOpdOptions) -> Tensor:
     n_right, n_wrong = group_sum(right, b.group_id), group_sum(1 - right, b.group_id)
     right_mean = group_sum(right * mean, b.group_id) / n_right.clamp_min(1)
     wrong_mean = group_sum((1 - right) * mean, b.group_id) / n_wrong.clamp_min(1)
-    shift = (o.margin - (right_mean - wrong_mean)).clamp_min(0) / 2
+    shift = (o.d - (right_mean - wrong_mean)).clamp_min(0) / 2
     shift = shift * (n_right > 0) * (n_wrong > 0) * (2 * right - 1)
     return (b.delta + shift[:, None]).masked_fill(outlier, 0)

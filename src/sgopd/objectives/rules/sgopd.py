@@ -34,9 +34,9 @@ def conflict_rule(b: Batch, o: SignGateOptions) -> Tensor:
     if o.conflict_mode == "gopd":
         return b.delta + (o.lambda_conflict - 1) * b.r
     if o.conflict_mode == "scale":
-        return o.lambda_conflict * b.delta
+        return o.blend * b.delta
     if o.conflict_mode == "verifier_blend":
-        return (1 - o.lambda_conflict) * b.delta + o.lambda_conflict * b.signal[:, None]
+        return (1 - o.blend) * b.delta + o.blend * b.signal[:, None]
     return torch.zeros_like(b.delta)
 
 

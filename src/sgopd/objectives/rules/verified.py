@@ -28,9 +28,9 @@ def grpd(b: Batch, _: GatedOptions) -> Tensor:
 
 @dataclass(frozen=True)
 class RgOpdOptions(GatedOptions):
-    """``margin``: d, nats by which teacher and student must differ on the whole rollout."""
+    """``d``: margin, nats by which teacher and student must differ on the whole rollout."""
 
-    margin: float = 0.0
+    d: float = 0.0
 
 
 @register("rgopd", RgOpdOptions)
@@ -40,7 +40,7 @@ def rgopd(b: Batch, o: RgOpdOptions) -> Tensor:
     L: summed log-prob of the rollout, before the guard. https://arxiv.org/abs/2607.04037
     """
     gap = b.raw_delta.masked_fill(~b.mask, 0).sum(1)
-    keep = torch.where(b.a_v > 0, gap > o.margin, gap < -o.margin)
+    keep = torch.where(b.a_v > 0, gap > o.d, gap < -o.d)
     return b.delta * keep[:, None]
 
 
