@@ -68,7 +68,12 @@ def server(tmp_path: Path, database: Path) -> Iterator[str]:
     ]  # fmt: skip
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=tmp_path / "server", env=environment(), stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=tmp_path / "server",
+            env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     wait_for_port(f"127.0.0.1:{port}", 300)
     yield f"http://127.0.0.1:{port}"
