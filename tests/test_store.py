@@ -160,3 +160,35 @@ def test_shards_say_what_is_missing_and_come_back_in_order(tmp_path: Path) -> No
     assert shards.concatenate(3).to_pylist() == ROWS
     shards.remove()
     assert shards.missing(1) == [0]
+
+
+def test_a_process_waits_for_another_at_work_on_the_same_artefact_and_no_lock_is_left(tmp_path: Path) -> None:
+    lock = tmp_path / ".artefact.lock"
+    script = (
+        "import sys, time; from pathlib import Path; from sgopd import store\n"
+        "with store.alone(Path(sys.argv[1])):\n"
+        "    print('at work', flush=True); time.sleep(1); Path(sys.argv[2]).touch()"
+    )
+    command = [sys.executable, "-c", script, str(lock), str(tmp_path / "done")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "at work\n"
+    with store.alone(lock):
+        assert (tmp_path / "done").exists()
+    process.wait()
+    assert not lock.exists()
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".artefact.lock").touch()
+    with store.alone(tmp_path / ".artefact.lock"):
+        pass
+    assert not (tmp_path / ".artefact.lock").exists()
+
+
+def test_a_table_that_differs_from_its_manifest_is_not_read(tmp_path: Path) -> None:
+    store.write_table(tmp_path / "t.parquet", store.rows_to_table(ROWS, SCHEMA), SCHEMA)
+    store.finish(tmp_path, "kind", "f" * 16, {}, {})
+    assert store.read_artefact(tmp_path, "t.parquet", SCHEMA).to_pylist() == ROWS
+    store.write_table(tmp_path / "t.parquet", store.rows_to_table(ROWS[:1], SCHEMA), SCHEMA)
+    with pytest.raises(UserError, match=r"t\.parquet: its checksum.*verify-store --repair"):
+        store.read_artefact(tmp_path, "t.parquet", SCHEMA)

@@ -4,17 +4,22 @@ Every stage reads the study (a YAML file), finds its inputs where Snakemake puts
 complete. `sgopd STAGE --help` says what goes in and out.
 """
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sgopd.errors import UserError
+
+if TYPE_CHECKING:
+    from sgopd.artefacts import Artefact
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,6 +69,16 @@ def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # t
     )
 
 
+@contextlib.contextmanager
+def _alone(artefact: "Artefact") -> Iterator[None]:
+    """No other job makes this artefact meanwhile; under torchrun the first process holds the lock for all."""
+    from sgopd.training.distributed import barrier, first
+
+    with artefact.alone() if first() else contextlib.nullcontext():
+        barrier()
+        yield
+
+
 def _use(threads: int) -> None:
     """CPU threads of this process; under torchrun it joins the others and takes its part of them."""
     import torch
@@ -89,7 +104,7 @@ def model(
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
     loaded = _study_that_needs(role, fingerprint, study, point)
     _use(threads)
-    with _artefacts(loaded).model(role).alone():
+    with _alone(_artefacts(loaded).model(role)):
         train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
@@ -116,7 +131,7 @@ def rollouts(
 
     loaded = _study_that_needs("rollouts", fingerprint, study, point)
     _use(threads)
-    with _artefacts(loaded).rollouts.alone():
+    with _alone(_artefacts(loaded).rollouts):
         sample_teacher(loaded, out)
 
 
@@ -146,7 +161,7 @@ def distil(
     loaded = _study(study, point)
     _known("method", method, list(loaded.methods), study)
     _use(threads)
-    with _artefacts(loaded).phase(method, seed, phase).alone():
+    with _alone(_artefacts(loaded).phase(method, seed, phase)):
         run_phase(loaded, method, seed, phase, out)
 
 
@@ -164,7 +179,7 @@ def evaluate(
     loaded = _study(study, point)
     _known("method", method, ["teacher", "student", *loaded.methods], study)
     _use(threads)
-    with _artefacts(loaded).evaluation(method, seed).alone():
+    with _alone(_artefacts(loaded).evaluation(method, seed)):
         run_evaluation(loaded, method, seed, out)
 
 

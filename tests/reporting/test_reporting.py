@@ -1,5 +1,6 @@
 """Tables, figures and the page, from made-up numbers."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sgopd.reporting import figures, tables
+from sgopd.reporting import diagnostics, figures, tables
 from sgopd.reporting.report import ReportInputs, write_report
 
 METRICS = ["avg@4", "pass@4"]
@@ -110,13 +111,20 @@ def inputs(numbers: pd.DataFrame, token: str = "3") -> ReportInputs:
             {
                 "method": "sgopd", "seed": 0, "step": 0, "prompt_id": token, "rollout_index": 0, "verdict": "correct",
                 "reward": 1.0, "group_advantage": 1.0, "token_ids": [1, 2, 3], "tokens": [token, "+", "4"],
-                "delta": [0.5, -0.5, 0.0],
+                "delta": [0.5, -0.5, 0.0], "problem": token, "difficulty": 3.0,
                 "log_ratio_ref": [0.1, 0.2, 0.3], "gate": [1, 0, -1], "advantage": [0.6, -0.5, 0.0],
             }
         ]
     )  # fmt: skip
     problems = pd.DataFrame(
-        {"method": ["opd", "sgopd"] * 2, "seed": 0, "prompt_id": ["a", "a", "b", "b"], "avg": [0.0, 1.0, 0.5, 0.5]}
+        {
+            "method": ["opd", "sgopd"] * 2,
+            "seed": 0,
+            "benchmark": "chain",
+            "prompt_id": ["a", "a", "b", "b"],
+            "avg": [0.0, 1.0, 0.5, 0.5],
+            "problem": ["1+1", "1+1", token, token],
+        }
     )
     benchmarks = pd.DataFrame({"method": ["opd", "sgopd"], "benchmark": "chain", "value": 0.4, "low": 0.3, "high": 0.5})
     cost = pd.DataFrame({"method": ["opd", "sgopd"], "seed": 0, "part": "update", "seconds": [3.0, 4.0]})
@@ -157,7 +165,7 @@ def test_the_page_stands_alone_and_holds_the_numbers(numbers: pd.DataFrame, tmp_
     text = (tmp_path / "report.html").read_text()
     page = Page()
     page.feed(text)
-    assert (page.scripts, page.outside, page.handlers) == (1, [], [])
+    assert (page.scripts, page.outside, page.handlers) == (2, [], [])  # the page's own, and the problems' names as data
     assert "45.0 [43.0, 47.0]" in text and "sgopd minus opd" in text
     assert re.search(r'class="consensus" title="consensus: delta \+0\.50, r \+0\.10, A \+0\.60">3</span>', text)
     assert 'id="accuracy-x"' in text and 'href="#accuracy-x"' in text
@@ -170,7 +178,7 @@ def test_model_output_cannot_inject_anything(numbers: pd.DataFrame, tmp_path: Pa
     write_report(inputs(numbers, attack), tmp_path / "report.html")
     page = Page()
     page.feed((tmp_path / "report.html").read_text())
-    assert (page.scripts, page.outside, page.handlers) == (1, [], [])
+    assert (page.scripts, page.outside, page.handlers) == (2, [], [])
 
 
 def test_a_study_without_rollouts_still_has_a_page(numbers: pd.DataFrame, tmp_path: Path) -> None:
@@ -187,3 +195,53 @@ def test_the_grid_table_has_one_row_per_point(numbers: pd.DataFrame) -> None:
     assert table["point"].tolist() == ["flaw=0", "flaw=1"]
     assert table["Δ sgopd"].tolist() == ["+5.0 [−1.0, 9.0]"] * 2
     assert np.all(table["teacher avg@4"] == "80.0")
+
+
+def test_gained_and_lost_problems_are_named_with_the_scores_before_and_after(numbers: pd.DataFrame) -> None:
+    [found] = diagnostics.gains(inputs(numbers).problems, "opd")
+    assert (found["method"], found["n_gained"], found["n_lost"]) == ("sgopd", 1, 0)
+    assert found["gained"] == [{"problem": "chain: 1+1", "change": "+100", "before": "0", "after": "100"}]
+
+
+def test_the_gate_is_told_by_position_length_difficulty_and_verdict() -> None:
+    rollouts = pd.DataFrame(
+        {
+            "method": "sgopd", "reward": [1.0, 0.0, 1.0], "difficulty": [1.0, 2.0, 3.0],
+            "gate": [[1, 0, 0, 1], [0, 0, -1, 1, 1, 0, 1, 1], [1] * 12],
+        }
+    )  # fmt: skip
+    table = diagnostics.gate_table(rollouts).set_index(["by", "group"])["sgopd"]
+    assert table["all", "all gated tokens"] == pytest.approx(100 * 5 / 23)
+    assert table["position", "1st quarter"] == pytest.approx(100 * 2 / 6)
+    assert table["verdict", "wrong"] == pytest.approx(100 * 3 / 7)
+    assert {kind for kind, _ in table.index} == {"all", "position", "length", "difficulty", "verdict"}
+
+
+def test_the_page_of_twelve_methods_at_five_seeds_stays_below_five_megabytes(
+    numbers: pd.DataFrame, curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    methods, seeds = [f"method-{i}" for i in range(12)], range(5)
+    many = pd.concat([numbers[numbers["method"] == "sgopd"].assign(method=m) for m in methods], ignore_index=True)
+    once = curves.drop_duplicates(["name"])[["name", "value"]].assign(phase=1)
+    steps = pd.DataFrame(
+        [{"method": m, "seed": s, "step": step} for m in methods for s in seeds for step in range(100)]
+    )
+    drawn = figures.draw_all(steps.merge(once, how="cross"), many, METRICS, "method-0", BOUNDS)
+    svgs = {}
+    for name, figure in drawn.items():
+        figures.save(figure, tmp_path / name)
+        svgs[name] = (tmp_path / f"{name}.svg").read_text()
+    small = inputs(numbers)
+    rollout = small.rollouts.iloc[0].to_dict()
+    long = {key: list(value) * 100 if isinstance(value, list) else value for key, value in rollout.items()}
+    problems = pd.DataFrame(
+        [{"method": m, "seed": s, "benchmark": "chain", "prompt_id": str(i), "avg": 0.5, "problem": "x" * 300}
+         for m in methods for s in range(5) for i in range(250)]
+    )  # fmt: skip
+    full = dataclasses.replace(
+        small, baseline="method-0", numbers=many, problems=problems, figures=svgs,
+        cost=pd.DataFrame({"method": methods, "seed": 0, "part": "update", "seconds": 3.0}),
+        rollouts=pd.DataFrame([long | {"method": m, "step": step} for m in methods for step in (0, 99) for _ in range(8)]),
+    )  # fmt: skip
+    write_report(full, tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000

@@ -63,7 +63,12 @@ def test_a_finished_phase_is_left_alone(ready: Path, study: Study) -> None:
     assert (folder / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_a_killed_phase_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(ready: Path, study: Study) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_a_killed_phase_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
+    ready: Path, study: Study, number: int, code: int
+) -> None:
     whole = contents(distil(study, "opd", 1, 1)) | contents(distil(study, "opd", 1, 2))
     partial = Artefacts(study).phase("opd", 1, 2).partial
     shutil.rmtree(ready / "results" / "runs" / "opd" / "seed1" / "phase2")
@@ -86,8 +91,8 @@ def test_a_killed_phase_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes
     deadline = time.monotonic() + 60
     while not list(partial.glob("step*/progress.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    assert process.wait() == code
     interrupted = list(partial.glob("step*/progress.json"))
     assert contents(distil(study, "opd", 1, 2)) == {name: whole[name] for name in WITHOUT_TIMES}
     assert interrupted, "the kill came too late to interrupt anything"

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sgopd.artefacts import PHASES, Artefacts
-from sgopd.records import EVALUATIONS, GATE_TOKENS, METRICS
+from sgopd.records import EVALUATIONS, GATE_TOKENS, METRICS, PROMPTS
 from sgopd.store import read_artefact, read_manifest
 
 
@@ -43,6 +43,12 @@ def metrics(artefacts: Artefacts) -> pd.DataFrame:
 def gate_tokens(artefacts: Artefacts) -> pd.DataFrame:
     """The rollouts kept with their per-token log-ratios, gate and advantage (records.GATE_TOKENS)."""
     return _phases(artefacts, "gate_tokens.parquet", GATE_TOKENS)
+
+
+def problem_texts(artefacts: Artefacts, split: str) -> pd.DataFrame:
+    """prompt_id, problem (its text) and difficulty of a split: ``train`` or a benchmark's name."""
+    table = read_artefact(artefacts.prompts.folder, f"{split}.parquet", PROMPTS)
+    return table.select(["prompt_id", "problem", "difficulty"]).to_pandas()
 
 
 def cost(artefacts: Artefacts) -> pd.DataFrame:

@@ -76,8 +76,8 @@ def curves(rows: pd.DataFrame, label: str, bounds: Sequence[tuple[int, int]]) ->
     for _, end in bounds[:2]:
         axes.axvline(end, color="0.6", lw=0.8, ls=":")
     axes.set_xlabel("step (dotted: ends of phases I and II)")
-    axes.set_ylabel(label)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(label, fontsize=9, loc="left")
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=4, columnspacing=1.2)
     return figure
 
 

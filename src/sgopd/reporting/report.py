@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from sgopd.reporting import tables
+from sgopd.reporting import diagnostics, tables
 from sgopd.store import atomic_write_text
 
 GATES = {1: "consensus", 0: "conflict", -1: "neutral"}
@@ -28,10 +27,10 @@ class ReportInputs:
     metrics: list[str]
     numbers: pd.DataFrame  # tables/main.csv
     benchmarks: pd.DataFrame  # method, benchmark, value, low, high, ...
-    problems: pd.DataFrame  # one row per method, seed, problem (metrics.per_problem)
+    problems: pd.DataFrame  # one row per method, seed, problem (metrics.per_problem), with the problem's text
     cost: pd.DataFrame  # method, seed, part, seconds
     settings: pd.DataFrame  # key, one column per method
-    rollouts: pd.DataFrame  # records.GATE_TOKENS with method, seed
+    rollouts: pd.DataFrame  # records.GATE_TOKENS with method, seed, problem, difficulty
     figures: dict[str, str]  # name -> SVG
     provenance: dict[str, str]
 
@@ -53,12 +52,16 @@ def write_report(inputs: ReportInputs, path: Path) -> None:
         samples=int(inputs.numbers["samples"].max()),
         main=_rows(tables.main_table(inputs.numbers, inputs.metrics, inputs.baseline)),
         benchmarks=_rows(tables.benchmark_table(inputs.benchmarks, inputs.metrics[0])),
-        cost=_rows(tables.cost_table(inputs.cost)),
+        cost=_cost(inputs),
+        total_hours=f"{inputs.cost['seconds'].sum() / 3600:.1f}",
         settings=_rows(inputs.settings),
         figures={name: _inline(svg, name) for name, svg in inputs.figures.items()},
-        gate=_gate_diagnostics(inputs.rollouts),
+        gate=_gate(inputs.rollouts),
         rollouts=_rollouts(inputs.rollouts),
-        heat=_heat(inputs.problems),
+        heat=diagnostics.heat(inputs.problems),
+        gains=diagnostics.gains(inputs.problems, inputs.baseline),
+        notable=round(100 * diagnostics.NOTABLE),
+        baseline=inputs.baseline,
         provenance=inputs.provenance,
     )
     atomic_write_text(path, page)
@@ -76,54 +79,24 @@ def _inline(svg: str, name: str) -> Markup:
     return Markup(body)  # noqa: S704 - drawn by figures.py from numbers and checked names
 
 
-def _gate_diagnostics(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Conflict share of gated tokens by position in the response, by response length, and by verdict, per method."""
-    if rollouts.empty:
-        return []
-    found = []
-    for method, rows in rollouts.groupby("method", sort=False):
-        tokens = pd.DataFrame(
-            {
-                "gate": np.concatenate(rows["gate"].to_list()),
-                "position": np.concatenate([np.arange(len(gate)) / len(gate) for gate in rows["gate"]]),
-                "length": np.concatenate([np.full(len(gate), len(gate)) for gate in rows["gate"]]),
-                "right": np.concatenate(
-                    [np.full(len(gate), reward) for gate, reward in zip(rows["gate"], rows["reward"], strict=True)]
-                ),
-            }
-        )
-        gated = tokens[tokens["gate"] >= 0].assign(conflict=lambda t: t["gate"] == 0)
-        if gated.empty:
-            continue
-        by = {
-            "position": pd.cut(
-                gated["position"], [0, 0.25, 0.5, 0.75, 1], labels=["1st quarter", "2nd", "3rd", "4th"], right=False
-            ),
-            "length": pd.cut(gated["length"], [0, 30, 45, 10**9], labels=["up to 30 tokens", "31-45", "over 45"]),
-            "verdict": gated["right"].map({1.0: "right", 0.0: "wrong"}),
-        }
-        shares = {
-            f"{kind}: {label}": f"{share:.2f}"
-            for kind, labels in by.items()
-            for label, share in gated.groupby(labels, observed=True)["conflict"].mean().items()
-        }
-        found.append({"method": method, "tokens": len(gated), "shares": shares})
-    return found
-
-
 def _rollouts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Some rollouts per method, first seed, with the tokens' colours and numbers."""
+    """Some rollouts per method, first seed, from its first and its last step, with the tokens' colours and numbers."""
     shown = []
     for method, rows in rollouts.groupby("method", sort=False):
         rows = rows[rows["seed"] == rows["seed"].min()]
         mixed = rows[rows["group_advantage"].abs() > 0]
-        for _, row in (mixed if len(mixed) else rows).head(ROLLOUTS_PER_METHOD).iterrows():
+        kept = mixed if len(mixed) else rows
+        ends = [
+            kept[kept["step"] == step].head(ROLLOUTS_PER_METHOD // 2)
+            for step in {kept["step"].min(), kept["step"].max()}
+        ]
+        for _, row in pd.concat(ends).sort_values("step", kind="stable").iterrows():
             numbers = zip(row["tokens"], row["gate"], row["delta"], row["log_ratio_ref"], row["advantage"], strict=True)
             shown.append(
                 {
                     "method": method,
                     "step": int(row["step"]),
-                    "prompt": row["prompt_id"],
+                    "prompt": row["problem"],
                     "verdict": row["verdict"],
                     "group_advantage": f"{row['group_advantage']:+.2f}",
                     "tokens": [
@@ -139,12 +112,15 @@ def _rollouts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
     return shown
 
 
-def _heat(problems: pd.DataFrame) -> dict[str, Any]:
-    """avg@k of every method on every problem, hardest problem (for the mean of all) first."""
-    wide = problems.pivot_table(index="method", columns="prompt_id", values="avg", aggfunc="mean", sort=False)
-    wide = wide[wide.mean().sort_values(kind="stable").index]
-    return {
-        "methods": list(wide.index),
-        "problems": list(wide.columns),
-        "cells": (wide.to_numpy() * 100).round().astype(int).tolist(),
-    }
+def _gate(rollouts: pd.DataFrame) -> dict[str, Any]:
+    table = diagnostics.gate_table(rollouts) if len(rollouts) else pd.DataFrame()
+    return _rows(table.map(lambda cell: f"{cell:.0f}" if isinstance(cell, float) and cell == cell else cell).fillna(""))
+
+
+def _cost(inputs: ReportInputs) -> dict[str, Any]:
+    """Median seconds per run by part, with the tokens that the run sampled from the student and read from the teacher."""
+    cost = tables.cost_table(inputs.cost)
+    budget = inputs.numbers.set_index("method")[["student_tokens", "teacher_tokens"]].map(tables.tokens)
+    budget.columns = ["student tokens", "teacher tokens"]
+    seconds = cost.set_index("method").map(lambda value: f"{value:.0f}").add_suffix(", s")
+    return _rows(budget.join(seconds, how="right").reset_index())

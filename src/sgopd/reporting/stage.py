@@ -5,6 +5,7 @@ In: evaluations and metrics of all runs of a study. Out: tables/, figures/, repo
 
 import json
 import logging
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -151,10 +152,10 @@ def report(study: Study, out: Path | None = None) -> Path:
             metrics=metric_names(study),
             numbers=numbers,
             benchmarks=pd.read_csv(tables_folder / "benchmarks.csv"),
-            problems=pd.read_csv(tables_folder / "problems.csv"),
+            problems=_named(artefacts, pd.read_csv(tables_folder / "problems.csv", dtype={"prompt_id": str})),
             cost=pd.read_csv(tables_folder / "cost.csv"),
             settings=tables.settings_table(differing_keys(study)),
-            rollouts=collect.gate_tokens(artefacts),
+            rollouts=collect.gate_tokens(artefacts).merge(collect.problem_texts(artefacts, "train"), how="left"),
             figures={name: (results / "figures" / f"{name}.svg").read_text() for name in drawn},
             provenance=_provenance(artefacts),
         ),
@@ -167,8 +168,16 @@ def report(study: Study, out: Path | None = None) -> Path:
     return path
 
 
+def _named(artefacts: Artefacts, problems: pd.DataFrame) -> pd.DataFrame:
+    """The per-problem scores with each problem's text."""
+    splits = artefacts.study.prompts.benchmarks
+    texts = [collect.problem_texts(artefacts, name).assign(benchmark=name) for name in splits]
+    return problems.merge(pd.concat(texts)[["benchmark", "prompt_id", "problem"]], how="left")
+
+
 def _provenance(artefacts: Artefacts) -> dict[str, str]:
     packages = {
         name: version(name) for name in ("sgopd", "torch", "transformers", "math-verify", "snakemake", "mlflow", "dvc")
     }
+    packages = {"python": platform.python_version()} | packages
     return {"git commit": tracking.git_commit()} | collect.fingerprints(artefacts) | packages
