@@ -72,7 +72,11 @@ def test_a_minimal_study_gets_every_default(tmp_path: Path) -> None:
         ({"engine": {"tensor_parallel": 3}, "hardware": {"processes": 8}}, ["engine.tensor_parallel", "3", "8"]),
         ({"engine": {"teacher": "node:8000"}}, ["engine.teacher", "node:8000"]),
         (
-            {"engine": {"teacher": "vllm"}, "training": {"objective": {"base": "jsd"}}, "methods": {"opd": {}}},
+            {
+                "engine": {"teacher": "vllm"},
+                "training": {"objective": {"base": "jsd"}},
+                "methods": {"sgopd": {"objective": {"base": "sampled"}}},
+            },
             ["methods.opd.objective.base", "engine.teacher"],
         ),
     ],
