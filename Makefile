@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Train the tiny pair, run every method, print the table (minutes on two cores)
 	@$(ENV) bash workflow/scripts/demo.sh configs/tiny.yaml
 
-STUDIES := $(addprefix configs/studies/,methods.yaml flaw.yaml lambda.yaml gap.yaml budget.yaml)
+STUDIES := $(addprefix configs/studies/,methods.yaml flaw.yaml lambda.yaml gap.yaml)
 
 study: $(STAMP) ## The full tiny study: every method at five seeds, and the sweeps (under two hours on two cores)
 	@for study in $(STUDIES); do $(ENV) snakemake --cores all --config study=$$study || exit 1; done

@@ -56,7 +56,7 @@ def main_table(numbers: pd.DataFrame, metrics: list[str], baseline: str) -> pd.D
                 row[f"{metric}_diff"], row[f"{metric}_diff_low"], row[f"{metric}_diff_high"], signed=True
             )
             p = row[f"{metric}_p_holm"]
-            cells[f"p ({metric})"] = "" if pd.isna(p) else f"{p:.3f}"
+            cells[f"p ({metric})"] = "" if pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
         for column in numbers.columns:
             if column.startswith("avg:"):
                 cells[column.removeprefix("avg:")] = points(row[column])
