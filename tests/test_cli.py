@@ -76,7 +76,7 @@ def test_a_bad_study_stops_every_command_with_one_message(
         (["grid"], "no `grid`"),
         (["nonsense"], "nonsense"),
         (["prompts", "--study", "missing.yaml"], "missing.yaml"),
-        (["rollouts"], "tokenizer"),
+        (["rollouts"], "data/models"),
         (["compare"], "evaluations"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_wrong_option_or_a_missing_input_is_named(
     study = [] if "--study" in arguments or arguments == ["nonsense"] else ["--study", "study.yaml"]
     assert run(monkeypatch, *arguments, *study) == 2
     assert word in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "study.yaml"]
 
 
 def test_a_pair_with_different_tokenizers_stops_at_the_first_stage(

@@ -4,7 +4,9 @@ In: a Study. Out: ``Artefact(folder, fingerprint, inputs)`` per stage. Both the 
 they cannot disagree. Shared artefacts (models, prompts, rollouts, verdicts) lie under data/<kind>/<fingerprint>.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, Literal
 from sgopd.config import HubModel, Study, Training
 from sgopd.errors import UserError
 from sgopd.prompts.sources import FileSource
-from sgopd.store import checksum, fingerprint
+from sgopd.store import alone, checksum, fingerprint, verified
 
 # Raise a number when the stage's code changes what it writes: every artefact of that kind is then made again.
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
@@ -43,6 +45,16 @@ class Artefact:
         """Shards or checkpoints of the unfinished artefact; outside the folder so that they survive its removal."""
         return self.folder.parent / f".{self.folder.name}.{self.fingerprint}.partial"
 
+    def alone(self) -> AbstractContextManager[None]:
+        """While it is held, no other process makes this artefact. Processes that torchrun started are one."""
+        if os.environ.get("RANK", "0") != "0":
+            return nullcontext()
+        return alone(self.folder.parent / f".{self.folder.name}.lock")
+
+    def checked(self) -> Path:
+        """Its folder, to be read from: every file was compared with its checksum (``store.verified``)."""
+        return verified(self.folder, self.fingerprint) if os.environ.get("RANK", "0") == "0" else self.folder
+
 
 class Artefacts:
     """All artefacts of one study."""
@@ -67,7 +79,9 @@ class Artefacts:
     def source(self, role: Role) -> tuple[Path, str | None]:
         """Folder or hub name of a model of the pair, and its revision on the hub."""
         config = getattr(self.study.models, role)
-        return self.model(role).folder, config.revision if isinstance(config, HubModel) else None
+        if isinstance(config, HubModel):
+            return Path(config.path), config.revision
+        return self.model(role).checked(), None
 
     def shared(self, kind: str) -> Artefact:
         """The shared artefact of this kind: teacher, student, prompts, rollouts or verdicts."""

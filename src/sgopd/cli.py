@@ -7,6 +7,7 @@ complete. `sgopd STAGE --help` says what goes in and out.
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,12 @@ def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
     from sgopd.config import load_study
 
     return load_study(path, point)
+
+
+def _artefacts(study):  # type: ignore[no-untyped-def]
+    from sgopd.artefacts import Artefacts
+
+    return Artefacts(study)
 
 
 def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # type: ignore[no-untyped-def]
@@ -82,7 +89,8 @@ def model(
         raise UserError(f"role: {role!r} is not a role; allowed: teacher, student.")
     loaded = _study_that_needs(role, fingerprint, study, point)
     _use(threads)
-    train_model(loaded, role, out)  # type: ignore[arg-type]
+    with _artefacts(loaded).model(role).alone():
+        train_model(loaded, role, out)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -93,7 +101,9 @@ def prompts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint
     """
     from sgopd.prompts.stage import prepare
 
-    prepare(_study_that_needs("prompts", fingerprint, study, point), out)
+    loaded = _study_that_needs("prompts", fingerprint, study, point)
+    with _artefacts(loaded).prompts.alone():
+        prepare(loaded, out)
 
 
 @app.command()
@@ -108,7 +118,8 @@ def rollouts(
 
     loaded = _study_that_needs("rollouts", fingerprint, study, point)
     _use(threads)
-    sample_teacher(loaded, out)
+    with _artefacts(loaded).rollouts.alone():
+        sample_teacher(loaded, out)
 
 
 @app.command()
@@ -119,7 +130,9 @@ def verdicts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprin
     """
     from sgopd.rollouts import judge_teacher
 
-    judge_teacher(_study_that_needs("verdicts", fingerprint, study, point), out)
+    loaded = _study_that_needs("verdicts", fingerprint, study, point)
+    with _artefacts(loaded).verdicts.alone():
+        judge_teacher(loaded, out)
 
 
 @app.command()
@@ -137,7 +150,8 @@ def distil(
     loaded = _study(study, point)
     _known("method", method, list(loaded.methods), study)
     _use(threads)
-    run_phase(loaded, method, seed, phase, out)
+    with _artefacts(loaded).phase(method, seed, phase).alone():
+        run_phase(loaded, method, seed, phase, out)
 
 
 @app.command()
@@ -154,7 +168,8 @@ def evaluate(
     loaded = _study(study, point)
     _known("method", method, ["teacher", "student", *loaded.methods], study)
     _use(threads)
-    run_evaluation(loaded, method, seed, out)
+    with _artefacts(loaded).evaluation(method, seed).alone():
+        run_evaluation(loaded, method, seed, out)
 
 
 @app.command()
@@ -165,7 +180,9 @@ def compare(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None
     """
     from sgopd.reporting.stage import compare as write_comparison
 
-    write_comparison(_study(study, point), out)
+    loaded = _study(study, point)
+    with _artefacts(loaded).comparison.alone():
+        write_comparison(loaded, out)
 
 
 @app.command()
@@ -191,7 +208,9 @@ def report(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
     """
     from sgopd.reporting.stage import report as write_report
 
-    write_report(_study(study, point), out)
+    loaded = _study(study, point)
+    with _artefacts(loaded).comparison.alone():
+        write_report(loaded, out)
 
 
 @app.command()
@@ -278,6 +297,8 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except UserError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"  # names become folder names: nothing that could leave results/
 Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+Stage = Literal["model", "prompts", "rollouts", "verdicts", "distil", "evaluate", "compare", "report", "grid"]
 
 
 class Part(BaseModel):
@@ -262,6 +263,25 @@ class Evaluation(Part):
         return self
 
 
+class StageResources(Part):
+    """What a stage's jobs ask of a cluster. A key that is left out is the profile's business."""
+
+    cpus: int = Field(1, ge=1, description="CPU cores, hence threads of the models' arithmetic, here and on a cluster.")
+    gpus: int | None = Field(None, ge=0, description="GPUs.")
+    memory_gb: float | None = Field(None, gt=0, description="Memory, in GB.")
+    minutes: int | None = Field(None, ge=1, description="Time limit; a phase that hits it goes on from a checkpoint.")
+    partition: str | None = Field(None, min_length=1, description="Partition (queue).")
+    account: str | None = Field(None, min_length=1, description="Account that pays.")
+
+    def for_snakemake(self) -> dict[str, int | str]:
+        """The keys that are set, under the names of Snakemake and its Slurm executor."""
+        asked = {
+            "gpu": self.gpus, "mem_mb": None if self.memory_gb is None else round(1000 * self.memory_gb),
+            "runtime": self.minutes, "slurm_partition": self.partition, "slurm_account": self.account,
+        }  # fmt: skip
+        return {name: value for name, value in asked.items() if value is not None}
+
+
 class Study(Part):
     """A study: one config file, or one point of its grid."""
 
@@ -284,6 +304,9 @@ class Study(Part):
     )
     baseline: str = Field("opd", description="The method every other one is compared with.")
     evaluation: Evaluation = Field(Evaluation(), description="How models are judged.")
+    resources: dict[Stage, StageResources] = Field(
+        {}, description="Stage -> what its jobs ask of a cluster; in a grid, the first point's counts."
+    )
 
     @field_validator("results")
     @classmethod
@@ -307,6 +330,10 @@ class Study(Part):
             raise ValueError(f"methods: {reserved!r} is the name of a reference row; call the method something else")
         _ = self.runs  # validates every method
         return self
+
+    def asks(self, stage: Stage) -> StageResources:
+        """What the jobs of ``stage`` ask of a cluster."""
+        return self.resources.get(stage, StageResources())  # type: ignore[call-arg]
 
     @cached_property
     def runs(self) -> dict[str, Training]:

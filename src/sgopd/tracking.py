@@ -13,9 +13,7 @@ import logging
 import math
 import os
 import re
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -113,7 +111,8 @@ def run(
     """The MLflow run of (study, method, seed) with this fingerprint of the whole run; created if it is not there.
 
     ``phase`` is the stage that logs now; ``params`` are logged once, tags are overwritten. The run ends as FINISHED when
-    the evaluation is in, as FAILED on an exception, as KILLED on Ctrl-C or SIGTERM, and stays RUNNING between phases.
+    the evaluation is in, as FAILED on an exception, as KILLED on Ctrl-C or SystemExit (a SIGTERM), and
+    stays RUNNING between phases.
     """
     identity = Identity(study, method, seed, fingerprint)
     common = {
@@ -129,8 +128,7 @@ def run(
     current._append(begin)
     status = "FAILED"
     try:
-        with _terminated_as_exit():
-            yield current
+        yield current
         status = "FINISHED" if phase == FINAL_PHASE else "RUNNING"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -388,20 +386,3 @@ def _one_at_a_time() -> Iterator[None]:
     with (SPOOL / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _terminated_as_exit() -> Iterator[None]:
-    """Turn SIGTERM (a cancelled job, a time limit) into SystemExit, so that the run can be marked."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -78,7 +78,9 @@ def test_a_change_runs_again_exactly_what_depends_on_it(finished: Path) -> None:
     changed = override(STUDY, {"methods": {"sgopd": {"optimiser": {"lr": 2e-3}}}})
     plan = snakemake(finished, "-n", *with_study(finished, changed)).stdout
     jobs = {
-        words[0]: int(words[1]) for line in plan.splitlines() if len(words := line.split()) == 2 and words[1].isdigit()
+        words[0]: int(words[1])
+        for line in plan.splitlines()
+        if len(words := line.split()) == 2 and words[1].isdigit() and words[0][-1] != ":"
     }
     assert jobs == {"all": 1, "distil": 3, "evaluate": 1, "compare": 1, "report": 1, "total": 7}
 

@@ -7,6 +7,9 @@ rule prompts:
         update("data/prompts/{fingerprint}/manifest.json"),
     log:
         "data/logs/prompts-{fingerprint}.log",
+    threads: asked("prompts").cpus
+    resources:
+        **asked("prompts").for_snakemake(),
     shell:
         "sgopd prompts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"
 
@@ -19,6 +22,9 @@ rule rollouts:
         update("data/rollouts/{fingerprint}/manifest.json"),
     log:
         "data/logs/rollouts-{fingerprint}.log",
+    threads: asked("rollouts").cpus
+    resources:
+        **asked("rollouts").for_snakemake(),
     shell:
         "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
@@ -30,5 +36,8 @@ rule verdicts:
         update("data/verdicts/{fingerprint}/manifest.json"),
     log:
         "data/logs/verdicts-{fingerprint}.log",
+    threads: asked("verdicts").cpus
+    resources:
+        **asked("verdicts").for_snakemake(),
     shell:
         "sgopd verdicts --study {STUDY:q} --fingerprint {wildcards.fingerprint} 2>&1 | tee {log:q}"

@@ -7,6 +7,9 @@ from sgopd.artefacts import Artefacts, uses_cache
 from sgopd.config import load_studies
 from sgopd.errors import UserError
 
+# A cluster signals every process of a job: shell and tee must outlive the stage, which saves and leaves
+shell.prefix("trap '' TERM; ")
+
 STUDY = Path(config.get("study", "configs/tiny.yaml"))
 try:
     POINTS = [Artefacts(study) for study in load_studies(STUDY)]
@@ -19,7 +22,11 @@ RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)
 TOP = str(POINTS[0].results.parent) if POINTS[0].study.point else str(POINTS[0].results)
 
 # fingerprint -> a point that has it: shared artefacts are made once, whichever point asks first
-MODELS = {point.model(role).fingerprint: (point, role) for point in POINTS for role in ("teacher", "student")}
+MODELS = {
+    point.model(role).fingerprint: (point, role)
+    for point in POINTS
+    for role in ("teacher", "student")
+}
 PROMPTS = {point.prompts.fingerprint: point for point in POINTS}
 ROLLOUTS = {point.rollouts.fingerprint: point for point in POINTS}
 VERDICTS = {point.verdicts.fingerprint: point for point in POINTS}
@@ -45,7 +52,14 @@ def trained(point, *roles):
 
 def study_of(point):
     """--study and --point for a stage's command line; both are checked names, quoted all the same."""
-    return f"--study '{STUDY}'" + (f" --point '{point.study.point}'" if point.study.point else "")
+    return f"--study '{STUDY}'" + (
+        f" --point '{point.study.point}'" if point.study.point else ""
+    )
+
+
+def asked(stage):
+    """What the study's jobs of this stage ask of a cluster (gpu, mem_mb, runtime, slurm_partition, slurm_account)."""
+    return POINTS[0].study.asks(stage)
 
 
 FINAL = [f"{results}/report.html" for results in BY_RESULTS]

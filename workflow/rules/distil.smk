@@ -14,11 +14,16 @@ rule distil:
         phase_inputs,
     output:
         update("{results}/runs/{method}/seed{seed}/phase{phase}/manifest.json"),
-    params:
-        study=lambda w: study_of(at(w.results)),
-        fingerprint=lambda w: at(w.results).phase(w.method, int(w.seed), int(w.phase)).fingerprint,
     log:
         "{results}/logs/{method}-seed{seed}-phase{phase}.log",
+    threads: asked("distil").cpus
+    resources:
+        **asked("distil").for_snakemake(),
+    params:
+        study=lambda w: study_of(at(w.results)),
+        fingerprint=lambda w: at(w.results)
+        .phase(w.method, int(w.seed), int(w.phase))
+        .fingerprint,
     shell:
         "sgopd distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
         " {params.study} --threads {threads} 2>&1 | tee {log:q}"

@@ -12,11 +12,16 @@ rule evaluate:
         lambda w: at(w.results).prompts.manifest,
     output:
         update("{results}/evaluations/{method}/seed{seed}/manifest.json"),
-    params:
-        study=lambda w: study_of(at(w.results)),
-        fingerprint=lambda w: at(w.results).evaluation(w.method, int(w.seed)).fingerprint,
     log:
         "{results}/logs/evaluate-{method}-seed{seed}.log",
+    threads: asked("evaluate").cpus
+    resources:
+        **asked("evaluate").for_snakemake(),
+    params:
+        study=lambda w: study_of(at(w.results)),
+        fingerprint=lambda w: at(w.results)
+        .evaluation(w.method, int(w.seed))
+        .fingerprint,
     shell:
         "sgopd evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
         " 2>&1 | tee {log:q}"

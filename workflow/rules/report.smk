@@ -1,19 +1,25 @@
 # Tables with intervals and paired differences, figures, and the page that a person reads.
 def evaluations(w):
     point = at(w.results)
-    return [point.evaluation(method, seed).manifest for method, seed in point.evaluated()]
+    return [
+        point.evaluation(method, seed).manifest for method, seed in point.evaluated()
+    ]
 
 
 rule compare:
     input:
         evaluations,
     output:
-        main=multiext("{results}/tables/main", ".md", ".csv", ".tex"),
+        multiext("{results}/tables/main", ".md", ".csv", ".tex"),
+        "{results}/tables/manifest.json",
+    log:
+        "{results}/logs/compare.log",
+    threads: asked("compare").cpus
+    resources:
+        **asked("compare").for_snakemake(),
     params:
         study=lambda w: study_of(at(w.results)),
         fingerprint=lambda w: at(w.results).comparison.fingerprint,
-    log:
-        "{results}/logs/compare.log",
     shell:
         "sgopd compare {params.study} 2>&1 | tee {log:q}"
 
@@ -23,11 +29,14 @@ rule report:
         "{results}/tables/main.csv",
     output:
         "{results}/report.html",
+    log:
+        "{results}/logs/report.log",
+    threads: asked("report").cpus
+    resources:
+        **asked("report").for_snakemake(),
     params:
         study=lambda w: study_of(at(w.results)),
         fingerprint=lambda w: at(w.results).comparison.fingerprint,
-    log:
-        "{results}/logs/report.log",
     shell:
         "sgopd report {params.study} 2>&1 | tee {log:q}"
 
@@ -37,10 +46,13 @@ rule grid:
         expand("{results}/tables/main.csv", results=BY_RESULTS),
     output:
         f"{TOP}/tables/grid.md",
+    log:
+        f"{TOP}/logs/grid.log",
+    threads: asked("grid").cpus
+    resources:
+        **asked("grid").for_snakemake(),
     params:
         study=f"--study '{STUDY}'",
         fingerprint=[point.comparison.fingerprint for point in POINTS],
-    log:
-        f"{TOP}/logs/grid.log",
     shell:
         "sgopd grid {params.study} 2>&1 | tee {log:q}"

@@ -29,7 +29,7 @@ class Prompt:
 def read_prompts(artefacts: Artefacts, split: str, pair: Pair) -> list[Prompt]:
     """The problems of a split (``train``, ``validation`` or a benchmark's name), rendered for both models."""
     template = artefacts.study.models.prompt_template
-    path = artefacts.prompts.folder / f"{split}.parquet"
+    path = artefacts.prompts.checked() / f"{split}.parquet"
     rows: Sequence[dict[str, object]] = read_table(path, PROMPTS).to_pylist()
     if not rows:
         raise UserError(

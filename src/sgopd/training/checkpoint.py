@@ -5,6 +5,7 @@ metadata is a pickle.
 """
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sgopd.store import atomic_write_text
+from sgopd.errors import UserError
+from sgopd.store import MANIFEST, atomic_write_text, clear, finish, verify
 from sgopd.training.adapters import plain_weights
 from sgopd.training.distributed import barrier, first, is_sharded, rank, whole, world
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -123,13 +127,22 @@ class Checkpoints:
         self.folder = folder
 
     def newest(self) -> Path | None:
-        """Folder of the newest whole checkpoint."""
-        whole = [path.parent for path in self.folder.glob("step*/progress.json")]
-        return max(whole, default=None)
+        """Folder of the newest whole checkpoint; a damaged one is named in the log and removed. All processes must call."""
+        if first():
+            for manifest in self.folder.glob(f"step*/{MANIFEST}"):
+                try:
+                    verify(manifest.parent)
+                except UserError as error:
+                    logger.warning("%s It is not used.", error)
+                    clear(manifest.parent)
+        barrier()
+        return max((path.parent for path in self.folder.glob(f"step*/{MANIFEST}")), default=None)
 
     def save(self, model: Any, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write a checkpoint, then remove the older ones. ``progress.json`` comes last: with it, the folder is whole."""
+        """Write a checkpoint, its manifest last, then remove the older ones. One of this step that is there stays."""
         target = self.folder / f"step{progress.step:07d}"
+        if (target / MANIFEST).is_file():
+            return
         if first():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
@@ -140,9 +153,10 @@ class Checkpoints:
         barrier()
         if first():
             atomic_write_text(target / "progress.json", json.dumps(progress.__dict__))
+            finish(target, "checkpoint", self.folder.name, {}, {"step": progress.step})
             for older in self.folder.glob("step*"):
                 if older != target:
-                    shutil.rmtree(older, ignore_errors=True)
+                    clear(older)
         barrier()
 
     @staticmethod

@@ -25,7 +25,8 @@ from sgopd.training.checkpoint import (
     save_optimiser,
 )
 from sgopd.training.distributed import barrier, first
-from sgopd.training.learner import Learner
+from sgopd.training.learner import VALIDATION, Learner
+from sgopd.training.stop import Stop, stopping
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete (fingerprint %s)", folder, artefact.fingerprint)
         return folder
-    previous = artefacts.phase(method, seed, phase - 1).folder if phase > 1 else None
+    previous = artefacts.phase(method, seed, phase - 1).checked() if phase > 1 else None
     checkpoints = Checkpoints(artefact.partial)
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
     tracked = tracking.run(
@@ -76,23 +77,51 @@ def _start(
 
 
 def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any) -> None:
-    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates."""
-    training = learner.training
-    start, end = training.phase_bounds()[phase - 1]
+    """All steps of the phase that are left. Step n is the batch drawn by the student after n updates.
+
+    On SIGTERM a checkpoint is written and the process ends with exit code 143.
+    """
+    start, end = learner.training.phase_bounds()[phase - 1]
     reporter = Reporter()
-    if phase == 1 and progress.step == 0:
-        _log(progress, run, 0, phase, learner.validate(0), reporter)
-    for step in track(range(progress.step, end), name, end - progress.step, reporter):
-        metrics = learner.step(step)
-        _log(progress, run, step, phase, metrics, reporter)
-        if step in (start, end - 1):
-            progress.gate_tokens += learner.shown_rollouts(step)
-        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
-            _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
-        progress.step = step + 1
-        progress.seconds = dict(learner.seconds)
-        if progress.step % training.checkpoint_every == 0 and progress.step < end:
+    with stopping(learner.optimiser) as stop:
+        try:
+            if phase == 1 or progress.step > start:
+                _validate(learner, progress, phase, run, reporter, stop)
+            for _ in track(range(progress.step, end), name, end - progress.step, reporter):
+                _step(learner, progress, phase, run, reporter, stop)
+                if progress.step % learner.training.checkpoint_every == 0 and progress.step < end:
+                    checkpoints.save(learner.model, learner.optimiser, progress)
+        except SystemExit:
             checkpoints.save(learner.model, learner.optimiser, progress)
+            logger.warning(
+                "%s was asked to leave (SIGTERM): step %d is saved, run it again to go on", name, progress.step
+            )
+            raise
+
+
+def _step(learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop) -> None:
+    """One step and the validation after it, which alone is left to do when the process was stopped between the two."""
+    training, step = learner.training, progress.step
+    with stop.at_once():
+        metrics = learner.step(step)
+    _log(progress, run, step, phase, metrics, reporter)
+    start, end = training.phase_bounds()[phase - 1]
+    if step in (start, end - 1):
+        progress.gate_tokens += learner.shown_rollouts(step)
+    progress.step, progress.seconds = step + 1, dict(learner.seconds)
+    stop.after_step()
+    _validate(learner, progress, phase, run, reporter, stop)
+
+
+def _validate(learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop) -> None:
+    """A round of validation, if one is due after ``progress.step`` updates and not yet done."""
+    step, training = progress.step, learner.training
+    due = step % training.validate_every == 0 or step == training.steps
+    if due and not any(row["step"] == step and row["name"] == VALIDATION for row in progress.metrics):
+        with stop.at_once():
+            metrics = learner.validate(step)
+        _log(progress, run, step, phase, metrics, reporter)
+        progress.seconds = dict(learner.seconds)
 
 
 def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:

@@ -21,7 +21,7 @@ from sgopd.engines.base import Rollout
 from sgopd.pair import Engines, load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_table, stream, stream_seed
+from sgopd.store import iterate_table, stream, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
 from sgopd.training.distributed import share
@@ -30,6 +30,7 @@ from sgopd.training.student import student_engine, trained_student
 from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
 from sgopd.verifier import VerifierOptions
 
+VALIDATION = "validation/accuracy"
 ROLLOUTS_SHOWN = 8  # rollouts per recorded step whose tokens the report colours
 
 
@@ -195,7 +196,7 @@ class Learner:
         for prompt, verdict in zip(prompts, verdicts, strict=True):
             rewards[""].append(float(verdict.verdict == "correct"))
             rewards[f"/{prompt.category}"].append(rewards[""][-1])
-        return {f"validation/accuracy{name}": sum(values) / len(values) for name, values in sorted(rewards.items())}
+        return {f"{VALIDATION}{name}": sum(values) / len(values) for name, values in sorted(rewards.items())}
 
     def _batch_metrics(self, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
         delta = (batch.logp_t - batch.logp_s)[batch.mask]
@@ -246,8 +247,8 @@ def _imitable(engines: Engines, training: Training, prompts: list[Any]) -> dict[
     if not uses_cache(training):
         return {}
     artefacts = engines.artefacts
-    rollouts = read_table(artefacts.rollouts.folder / "rollouts.parquet", ROLLOUTS)
-    verdicts = read_table(artefacts.verdicts.folder / "verdicts.parquet", VERDICTS)
+    rollouts = iterate_table(artefacts.rollouts.checked() / "rollouts.parquet", ROLLOUTS)
+    verdicts = iterate_table(artefacts.verdicts.checked() / "verdicts.parquet", VERDICTS)
 
     def under_initial_student(samples: Sequence[TeacherSample]) -> list[float]:
         initial = share(engines.frozen(artefacts.source("student")))

@@ -18,6 +18,9 @@ GRACE = 2.0  # seconds after the limit until the process ends itself
 
 def main() -> None:
     timeout_s, memory_mb = float(sys.argv[1]), int(sys.argv[2])
+    # a cluster signals every process of a job: the parent decides, else its last answers would come back as errors
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     results = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not break the protocol
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
