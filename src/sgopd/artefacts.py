@@ -4,9 +4,11 @@ In: a Study. Out: ``Artefact(folder, fingerprint, inputs)`` per stage. Both the 
 they cannot disagree. Shared artefacts (models, prompts, rollouts, verdicts) lie under data/<kind>/<fingerprint>.
 """
 
+import glob
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,15 +47,27 @@ class Artefact:
         """Shards or checkpoints of the unfinished artefact; outside the folder so that they survive its removal."""
         return self.folder.parent / f".{self.folder.name}.{self.fingerprint}.partial"
 
-    def alone(self) -> AbstractContextManager[None]:
-        """While it is held, no other process makes this artefact. Processes that torchrun started are one."""
-        if os.environ.get("RANK", "0") != "0":
-            return nullcontext()
-        return alone(self.folder.parent / f".{self.folder.name}.lock")
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it is held, no other process makes this artefact; once it is complete, what was partial goes. Processes that
+        torchrun started are one."""
+        if os.environ.get("RANK", "0") != "0" or not os.access(_nearest(self.folder), os.W_OK):
+            yield
+            return
+        with alone(self.folder.parent / f".{self.folder.name}.lock"):
+            yield
+            if self.manifest.is_file():
+                for leftover in self.folder.parent.glob(f".{glob.escape(self.folder.name)}.*.partial"):
+                    shutil.rmtree(leftover, ignore_errors=True)
 
     def checked(self) -> Path:
         """Its folder, to be read from: every file was compared with its checksum (``store.verified``)."""
         return verified(self.folder, self.fingerprint) if os.environ.get("RANK", "0") == "0" else self.folder
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
 class Artefacts:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from sgopd.errors import UserError
+from sgopd.errors import UserError, machine_fault, masked
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -218,7 +218,7 @@ def sync() -> None:
     """Send to MLflow what could not be delivered while its server was away."""
     from sgopd import tracking
 
-    typer.echo(f"{tracking.replay()} logs delivered to {tracking.tracking_uri()}.")
+    typer.echo(f"{tracking.replay()} logs delivered to {masked(tracking.tracking_uri())}.")
 
 
 @app.command()
@@ -292,9 +292,17 @@ def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
         raise UserError(f"--{option} {value!r} is not one for {study}; allowed: {', '.join(allowed)}.")
 
 
+def _mask(record: logging.LogRecord) -> bool:
+    """No log line holds a secret."""
+    record.msg, record.args = masked(record.getMessage()), None
+    return True
+
+
 def main() -> None:
     """Entry point: logs to stderr; a UserError becomes one message and exit code 2."""
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_mask)
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
@@ -302,5 +310,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"sgopd: {error}", err=True)
+        typer.echo(f"sgopd: {masked(str(error))}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        typer.echo(f"sgopd: {masked(fault)}", err=True)
         sys.exit(2)

@@ -31,6 +31,7 @@ from sgopd.store import (
     write_tables,
 )
 from sgopd.training.distributed import first, share
+from sgopd.training.finite import check_rollouts
 from sgopd.verifier import VerifierOptions, verify
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,13 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     missing = shards.missing(len(chunks))
     reporter = Reporter()
     for index in track(missing, "teacher rollouts, shards", len(missing), reporter):
-        rows = _sample(study, engine, pair.teacher_tokenizer, chunks[index])
+        rows = _sample(
+            study,
+            engine,
+            pair.teacher_tokenizer,
+            chunks[index],
+            artefact.folder.parent / f"not-finite-{artefact.fingerprint}",
+        )
         if first():
             shards.write(index, rows)
         reporter.report(tokens=float(sum(len(row["response_ids"]) for row in rows)))
@@ -78,11 +85,15 @@ def _teacher_sampler(artefacts: Artefacts, pair: Pair) -> Engine:
     return share(engines.sampler(artefacts.source("teacher")), engines.tensor_parallel)
 
 
-def _sample(study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt]) -> list[dict[str, Any]]:
+def _sample(
+    study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt], evidence: Path
+) -> list[dict[str, Any]]:
     """Rows of ROLLOUTS for these prompts; each sample's random stream is named after its prompt and index."""
     wanted = [(prompt, i) for prompt in prompts for i in range(study.rollouts.samples_per_prompt)]
     seeds = [stream_seed(study.seed, "teacher", prompt.prompt_id, i) for prompt, i in wanted]
-    rollouts = engine.sample([prompt.teacher_ids for prompt, _ in wanted], study.rollouts.sampling, seeds)
+    asked = [prompt.teacher_ids for prompt, _ in wanted]
+    rollouts = engine.sample(asked, study.rollouts.sampling, seeds)
+    check_rollouts(asked, rollouts, "the teacher", evidence)
     texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)
     return [
         {

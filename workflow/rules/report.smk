@@ -52,7 +52,7 @@ rule grid:
     resources:
         **asked("grid").for_snakemake(),
     params:
-        study=f"--study '{STUDY}'",
+        study=f"--study {shlex.quote(str(STUDY))}",
         fingerprint=[point.comparison.fingerprint for point in POINTS],
     shell:
         "sgopd grid {params.study} 2>&1 | tee {log:q}"

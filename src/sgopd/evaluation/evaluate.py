@@ -28,6 +28,7 @@ from sgopd.store import (
     write_tables,
 )
 from sgopd.training.distributed import first, share
+from sgopd.training.finite import check_rollouts
 from sgopd.training.judge import judge
 from sgopd.verifier import VerifierOptions
 
@@ -61,8 +62,9 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
         chunks += [(benchmark, prompts[i : i + PROBLEMS_AT_ONCE]) for i in range(0, len(prompts), PROBLEMS_AT_ONCE)]
     reporter, shards = Reporter(), Shards(artefact.partial, EVALUATIONS)
     missing = shards.missing(len(chunks))
+    evidence = artefact.folder.parent / f"not-finite-seed{seed}"
     for i in track(missing, f"evaluate {method} seed {seed}, shards", len(missing), reporter):
-        rows = _judge(study, seed, engine, pair.tokenizer, *chunks[i], method == "teacher")
+        rows = _judge(study, seed, engine, pair.tokenizer, *chunks[i], method == "teacher", evidence)
         if first():
             shards.write(i, rows)
         reporter.report(accuracy=_mean(rows))
@@ -89,12 +91,14 @@ def _judge(
     benchmark: str,
     prompts: list[Prompt],
     as_teacher: bool,
+    evidence: Path,
 ) -> list[dict[str, Any]]:
     settings = study.evaluation
     wanted = [(prompt, i) for prompt in prompts for i in range(settings.samples)]
     seeds = [stream_seed(study.seed, "evaluation", seed, benchmark, prompt.prompt_id, i) for prompt, i in wanted]
     ids = [prompt.teacher_ids if as_teacher else prompt.token_ids for prompt, _ in wanted]
     rollouts = engine.sample(ids, settings.sampling, seeds)
+    check_rollouts(ids, rollouts, f"the model under evaluation (seed {seed}, {benchmark})", evidence)
     options = VerifierOptions(**study.verifier.model_dump())
     verdicts = judge([prompt for prompt, _ in wanted], rollouts, tokenizer, options)
     return [

@@ -13,6 +13,7 @@ from typing import Any
 from sgopd import tracking
 from sgopd.artefacts import Artefact, Artefacts
 from sgopd.config import Study
+from sgopd.errors import NotFinite
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
@@ -88,7 +89,8 @@ def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoi
             if phase == 1 or progress.step > start:
                 _validate(learner, progress, phase, run, reporter, stop)
             for _ in track(range(progress.step, end), name, end - progress.step, reporter):
-                _step(learner, progress, phase, run, reporter, stop)
+                evidence = checkpoints.folder.parent / f"not-finite-step{progress.step:07d}"
+                _step(learner, progress, phase, run, reporter, stop, evidence)
                 if progress.step % learner.training.checkpoint_every == 0 and progress.step < end:
                     checkpoints.save(learner.model, learner.optimiser, progress)
         except SystemExit:
@@ -99,11 +101,17 @@ def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoi
             raise
 
 
-def _step(learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop) -> None:
+def _step(
+    learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop, evidence: Path
+) -> None:
     """One step and the validation after it, which alone is left to do when the process was stopped between the two."""
     training, step = learner.training, progress.step
     with stop.at_once():
-        metrics = learner.step(step)
+        try:
+            metrics = learner.step(step)
+        except NotFinite as error:
+            learner.save_evidence(step, error, evidence)
+            raise NotFinite(f"step {step}: {error} What the step worked on is saved in {evidence}/.") from error
     _log(progress, run, step, phase, metrics, reporter)
     start, end = training.phase_bounds()[phase - 1]
     if step in (start, end - 1):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sgopd.config import Training
 from sgopd.engines.forward import response_logprobs
-from sgopd.errors import UserError
+from sgopd.errors import NotFinite
 from sgopd.objectives import policy_loss, teacher_loss
 from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
 from sgopd.training.data import TeacherSample
@@ -84,7 +84,7 @@ def clipped_step(model: Any, optimiser: torch.optim.Optimizer, lr: float, max_gr
     """Clip the gradient, update the weights, clear the gradient; returns the norm before clipping."""
     norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
     if not torch.isfinite(norm):
-        raise UserError(
+        raise NotFinite(
             f"the gradient norm is {norm.item()}: training stopped before the weights were touched. "
             "Lower training.optimiser.lr, or bound the log-ratios with the rule's option guard: clip."
         )
