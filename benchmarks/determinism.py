@@ -43,8 +43,8 @@ def main() -> None:
             (unflatten(flat, length_mask(parts)).sum() / len(prompts)).backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
         return {
-            "tokens": responses, "sampled": torch.tensor(sum((r.logprobs for r in rollouts), [])),
-            "scored": torch.tensor(sum(scores, [])), "gradient": gradient.clone(),
+            "tokens": responses, "sampled": torch.tensor([x for r in rollouts for x in r.logprobs]),
+            "scored": torch.tensor([x for score in scores for x in score]), "gradient": gradient.clone(),
         }  # fmt: skip
 
     base = everything(1, 256, 16_384)

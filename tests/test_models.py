@@ -53,3 +53,19 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="chat_template"):
         load_tokenizer(tmp_path)
+
+
+def test_a_revision_of_a_hub_tokenizer_is_the_one_that_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two revisions in a hub cache laid out as huggingface_hub does it; the hub itself is not asked."""
+    for i, revision in enumerate(["a" * 40, "b" * 40]):
+        tokenizer = build_tokenizer()
+        tokenizer.add_tokens([f"<{j}>" for j in range(i)])
+        folder = tmp_path / "models--owner--name" / "snapshots" / revision
+        tokenizer.save_pretrained(folder)
+        (folder / "config.json").write_text('{"model_type": "qwen3"}')
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    sizes = [len(load_tokenizer(Path("owner/name"), revision).get_vocab()) for revision in ("a" * 40, "b" * 40)]
+    assert sizes[1] == sizes[0] + 1

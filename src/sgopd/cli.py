@@ -233,6 +233,58 @@ def rules() -> None:
         typer.echo(f"{name:14} {shown}")
 
 
+MachineName = Annotated[
+    str, typer.Option("--machine", help="a100, h100, h200 or cpu; by default what this machine has.")
+]
+
+
+def _machine(name: str):  # type: ignore[no-untyped-def]
+    from sgopd.plan import MACHINES, this_machine
+
+    _known("machine", name or "cpu", list(MACHINES), Path("sgopd"))
+    return MACHINES[name or this_machine()]
+
+
+@app.command()
+def doctor(study: StudyFile = TINY, point: Point = "", machine: MachineName = "") -> None:
+    """Look for everything that would stop a study, before an hour is spent on it. Loads no weights, changes nothing.
+
+    Checks tokenizers, chat template, EOS, vocabulary and context of the models, memory per GPU (and which key to turn), engines,
+    disk, data, MLflow and DVC. Exit code 2 if anything is bad.
+    """
+    from sgopd.doctor import examine
+
+    findings = examine(_study(study, point), _machine(machine))
+    for finding in findings:
+        typer.echo(f"{finding.verdict:9} {finding.about:14} " + finding.text.replace("\n", "\n" + " " * 25))
+    if any(finding.verdict == "bad" for finding in findings):
+        raise UserError(f"{study}: mend what is bad above first.")
+
+
+@app.command()
+def plan(
+    study: StudyFile = TINY, point: Point = "", machine: MachineName = "",
+    response: Annotated[
+        float | None, typer.Option("--response-tokens", min=1, help="Mean length of a response, if you know it.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Print jobs, tokens, GPU-hours and disk of every stage of a study, and how much of it is there already.
+
+    GPU-hours come from FLOPs at an assumed utilisation: good to a factor of about two.
+    """
+    from sgopd.artefacts import Artefacts
+    from sgopd.plan import assume, table
+    from sgopd.plan import plan as make_plan
+
+    loaded = _study(study, point)
+    assumed = assume(Artefacts(loaded), response)
+    typer.echo(table(make_plan(loaded, _machine(machine), response), loaded.hardware.processes))
+    typer.echo(
+        f"\n{assumed.train} training prompts, {assumed.benchmarks} benchmark problems, {assumed.response:.0f} tokens per response "
+        f"({assumed.source})"
+    )
+
+
 @app.command()
 def config_docs() -> None:
     """Print the reference of all config keys (docs/configuration.md) as Markdown."""

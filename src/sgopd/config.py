@@ -9,7 +9,7 @@ import difflib
 import itertools
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,6 +33,11 @@ class Part(BaseModel):
     """A part of the study: immutable, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _is(default: object) -> Callable[[object], bool]:
+    """For keys that came later: at its default a key is left out of fingerprints, so that finished runs stay valid."""
+    return lambda value: value == default
 
 
 class Sampling(Part):
@@ -144,6 +149,20 @@ class Objective(Part):
 
     rule: str = Field("opd", description="Name of the advantage rule; `sgopd rules` lists them with their options.")
     options: dict[str, Any] = Field({}, description="Options of the rule, e.g. lambda_consensus; see `sgopd rules`.")
+    base: Literal["sampled", "reverse_kl", "forward_kl", "jsd"] = Field(
+        "sampled",
+        description="`sampled`: the policy gradient of `rule` on sampled tokens. The others descend a divergence of student "
+        "and teacher over the whole vocabulary at every response token, and take rule `opd` without options.",
+        exclude_if=_is("sampled"),
+    )
+    jsd_beta: float = Field(
+        0.5, gt=0, lt=1, description="beta of base `jsd` (GKD's generalised JSD); towards 0 the forward KL.",
+        exclude_if=_is(0.5),
+    )  # fmt: skip
+    top_k: int | None = Field(
+        None, ge=1, description="Bases over the vocabulary: the teacher's k likeliest tokens and one bucket for the rest.",
+        exclude_if=_is(None),
+    )  # fmt: skip
     aggregate: Literal["sequence_mean", "token_mean"] = Field(
         "sequence_mean", description="Mean over sequences of per-sequence token means, or one mean over all tokens."
     )
@@ -158,6 +177,8 @@ class Objective(Part):
         from sgopd.objectives import options_for  # here: torch takes over a second to import
 
         options_for(self.rule, **self.options)
+        if self.base != "sampled" and (self.rule != "opd" or self.options):
+            raise ValueError(f"base {self.base} has no token advantages: it goes with rule opd without options")
         return self
 
 
@@ -338,6 +359,11 @@ class Study(Part):
         if self.hardware.processes % self.engine.tensor_parallel:
             raise ValueError(
                 f"engine.tensor_parallel ({self.engine.tensor_parallel}) must divide hardware.processes ({self.hardware.processes})"
+            )
+        far = self.engine.teacher != "torch"
+        for name in [name for name, run in self.runs.items() if far and run.objective.base != "sampled"]:
+            raise ValueError(
+                f"methods.{name}.objective.base reads the teacher's whole distribution: it needs engine.teacher: torch"
             )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {list(self.seeds)} holds a negative one")

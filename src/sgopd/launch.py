@@ -15,5 +15,6 @@ def command(hardware: Hardware, nodes: int = 1) -> str:
     workers = f"--nproc-per-node={hardware.processes} -m sgopd"
     if nodes == 1:
         return f"torchrun --standalone {workers}"
-    meeting = f'--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{PORT}"'
+    first = "$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
+    meeting = f"--rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID --rdzv-endpoint={first}:{PORT}"
     return f"srun --nodes={nodes} --ntasks-per-node=1 torchrun --nnodes={nodes} {meeting} {workers}"

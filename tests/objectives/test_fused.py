@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgopd.objectives import fused, fused_logprob, fused_policy_gradient, fused_reverse_kl, one_pass
+from sgopd.objectives import (
+    forward_kl,
+    fused,
+    fused_divergence,
+    fused_logprob,
+    fused_policy_gradient,
+    fused_reverse_kl,
+    generalised_jsd,
+    one_pass,
+    reverse_kl,
+    top_k_with_tail,
+)
 
 N, H, V = 13, 8, 101
 
@@ -115,6 +126,29 @@ def test_the_fused_reverse_kl_of_two_heads_equals_full_logits_in_float64(dtype: 
         assert_close(a, b, of_gradient)
     whole, _ = fused_reverse_kl(hidden, head, hidden_t, head_t)
     assert whole.item() == pytest.approx(fused_reverse_kl(hidden, head, hidden_t, head_t)[1].sum().item())
+
+
+DIVERGENCES = {
+    "reverse": reverse_kl,
+    "forward": forward_kl,
+    "jsd": lambda s, t: generalised_jsd(s, t, 0.3),
+    "top-k": lambda s, t: forward_kl(*top_k_with_tail(s, t, 5)),
+}
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_every_divergence_fused_equals_itself_on_full_logits(name: str) -> None:
+    hidden, head, _, w = inputs(torch.float64)
+    g = torch.Generator().manual_seed(9)
+    hidden_t = torch.randn(N, H + 3, generator=g, dtype=torch.float64)
+    head_t = torch.randn(V, H + 3, generator=g, dtype=torch.float64)
+    divergence = DIVERGENCES[name]
+    value, tokens = fused_divergence(hidden, head, hidden_t, head_t, divergence, token_weight=w, temperature=0.7)
+    s, t = (h @ W.T / 0.7 for h, W in ((hidden, head), (hidden_t, head_t)))
+    expected = divergence(s.log_softmax(1), t.log_softmax(1))
+    torch.testing.assert_close(tokens, expected.detach())
+    for a, b in zip(gradients(value, hidden, head), gradients((w * expected).sum(), hidden, head), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_the_kl_of_a_head_with_itself_is_zero_with_a_zero_gradient() -> None:

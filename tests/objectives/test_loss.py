@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgopd.objectives import aggregate, policy_loss, teacher_loss
+from sgopd.objectives import aggregate, aggregation_weight, policy_gradient_weight, policy_loss
 
 
 @pytest.fixture
@@ -98,12 +98,26 @@ def test_an_empty_mask_is_a_zero_loss_with_a_zero_gradient() -> None:
     loss.backward()
     assert loss.item() == 0.0
     assert logp.grad is not None and logp.grad.eq(0).all()
-    assert teacher_loss(logp, torch.zeros(2, 3)).item() == 0.0
 
 
-def test_the_teachers_loss_is_the_mean_over_sequences_of_the_mean_nll() -> None:
-    logp = torch.tensor([[-1.0, -3.0], [-4.0, -9.0]])
-    assert teacher_loss(logp, torch.tensor([[1, 1], [1, 0]])).item() == 3.0
+@pytest.mark.parametrize("agg", ["sequence_mean", "token_mean"])
+@pytest.mark.parametrize("reused", [False, True])
+def test_the_token_weight_is_minus_the_gradient_of_the_loss(batch: dict[str, Tensor], agg: Any, reused: bool) -> None:
+    logp, mask = batch["logp"].requires_grad_(), batch["mask"]
+    old = batch["logp"].detach() + 3 * (batch["old"] - batch["logp"].detach()) if reused else None
+    total = 3 if agg == "sequence_mean" else int(mask.sum())
+    loss, diagnostics = policy_loss(logp, batch["A"], mask, logp_old=old, logp_behaviour=batch["behaviour"], agg=agg)
+    loss.backward()
+    weight = policy_gradient_weight(logp.detach(), batch["A"], logp_old=old, logp_behaviour=batch["behaviour"])
+    torch.testing.assert_close(logp.grad, -weight * aggregation_weight(mask, agg, total))
+    assert (diagnostics["clip_share/ratio"] > 0) == reused
+
+
+@pytest.mark.parametrize("agg", ["sequence_mean", "token_mean"])
+def test_what_a_token_counts_is_the_gradient_of_the_average(batch: dict[str, Tensor], agg: Any) -> None:
+    x, mask = torch.zeros(4, 6, dtype=torch.float64, requires_grad=True), batch["mask"]
+    aggregate(x, mask, agg, total=7).backward()
+    torch.testing.assert_close(aggregation_weight(mask, agg, 7).double(), x.grad)
 
 
 def test_an_unknown_aggregation_is_refused() -> None:

@@ -101,6 +101,14 @@ def test_the_gradient_does_not_depend_on_the_micro_batch_size(ready: Path) -> No
         assert a["name"] == b["name"] and a["value"] == pytest.approx(b["value"], rel=1e-3, abs=1e-5)
 
 
+def test_a_method_can_descend_a_divergence_over_the_vocabulary(ready: Path) -> None:
+    method = {"objective": {"base": "jsd", "top_k": 4}, "optimiser": {"lr": 0.01}}
+    study = Study.model_validate(override(TINY, {"results": "jsd", "methods": {"opd": method}}))
+    rows = [row for p in (1, 2, 3) for row in pq.read_table(distil(study, "opd", 0, p) / "metrics.parquet").to_pylist()]
+    losses = [row["value"] for row in rows if row["name"] == "loss/policy"]
+    assert len(losses) == 6 and min(losses) > 0
+
+
 def test_methods_see_the_same_first_batch(ready: Path, study: Study) -> None:
     first = []
     for method in ("opd", "sgopd"):

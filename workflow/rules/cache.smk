@@ -26,7 +26,7 @@ rule rollouts:
     resources:
         **asked("rollouts").for_snakemake(),
     shell:
-        "sgopd rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
+        "{SGOPD} rollouts --study {STUDY:q} --fingerprint {wildcards.fingerprint} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule verdicts:

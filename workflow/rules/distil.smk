@@ -25,5 +25,5 @@ rule distil:
         .phase(w.method, int(w.seed), int(w.phase))
         .fingerprint,
     shell:
-        "sgopd distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
+        "{DISTIL} distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
         " {params.study} --threads {threads} 2>&1 | tee {log:q}"

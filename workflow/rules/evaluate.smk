@@ -23,5 +23,5 @@ rule evaluate:
         .evaluation(w.method, int(w.seed))
         .fingerprint,
     shell:
-        "sgopd evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
+        "{SGOPD} evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
         " 2>&1 | tee {log:q}"

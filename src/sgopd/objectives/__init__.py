@@ -17,15 +17,20 @@ from sgopd.objectives.batch import CONFLICT, CONSENSUS, NEUTRAL, Batch
 from sgopd.objectives.full_vocab import forward_kl, generalised_jsd, reverse_kl, top_k_with_tail
 from sgopd.objectives.fused import TokenLogprob, fused_logprob
 from sgopd.objectives.groups import prompt_weight
-from sgopd.objectives.loss import aggregate, policy_loss, teacher_loss
-from sgopd.objectives.one_pass import fused_policy_gradient, fused_reverse_kl
+from sgopd.objectives.loss import (
+    aggregate,
+    aggregation_weight,
+    policy_gradient_weight,
+    policy_loss,
+)
+from sgopd.objectives.one_pass import fused_divergence, fused_policy_gradient, fused_reverse_kl
 from sgopd.objectives.options import GatedOptions, Options, SignGateOptions
 from sgopd.objectives.schedules import TeacherSchedule
 
 __all__ = [
     "CONFLICT", "CONSENSUS", "NEUTRAL",
     "Advantage", "Batch", "GatedOptions", "Options", "SignGateOptions", "TeacherSchedule", "TokenLogprob",
-    "advantage", "aggregate", "forward_kl", "fused_logprob", "fused_policy_gradient", "fused_reverse_kl",
-    "generalised_jsd", "needs_reference", "options_for", "policy_loss", "prompt_weight", "register",
-    "reverse_kl", "rules", "teacher_loss", "top_k_with_tail",
+    "advantage", "aggregate", "aggregation_weight", "forward_kl", "fused_divergence", "fused_logprob",
+    "fused_policy_gradient", "fused_reverse_kl", "generalised_jsd", "needs_reference", "options_for",
+    "policy_gradient_weight", "policy_loss", "prompt_weight", "register", "reverse_kl", "rules", "top_k_with_tail",
 ]  # fmt: skip

@@ -1,8 +1,7 @@
-"""From advantages to a loss: the clipped policy gradient, the teacher's cross-entropy, and how tokens are
-averaged.
+"""From advantages to a loss: the clipped policy gradient, and how tokens are averaged.
 
-In: log-probs with a gradient [B, T], detached advantages and masks; out: a scalar to descend and clamp
-shares. Knows nothing about rules, models or optimisers.
+In: log-probs [B, T], detached advantages and masks; out: a scalar to descend and clamp shares, or the gradient's weight of
+each token. Knows nothing about rules, models or optimisers.
 """
 
 import math
@@ -32,6 +31,13 @@ def aggregate(x: Tensor, mask: Tensor, agg: Aggregation = "sequence_mean", total
     return (x.sum(1) / length.clamp_min(1)).sum() / max(sequences, 1)
 
 
+def aggregation_weight(mask: Tensor, agg: Aggregation, total: int) -> Tensor:
+    """[B, T]: what each token counts in ``aggregate``, i.e. its gradient; 0 where the mask is."""
+    mask = mask.bool()
+    length = mask.sum(1, keepdim=True).clamp_min(1) if agg == "sequence_mean" else 1
+    return mask / (length * max(total, 1))
+
+
 def policy_loss(
     logp: Tensor,
     advantage: Tensor,
@@ -55,34 +61,53 @@ def policy_loss(
     """
     mask = mask.bool()
     old = (logp if logp_old is None else logp_old).detach().masked_fill(~mask, 0)
-    advantage = advantage.detach()
-    rho = (logp.masked_fill(~mask, 0) - old).exp()
-    unclipped, clipped = rho * advantage, rho.clamp(1 - clip_epsilon, 1 + clip_epsilon) * advantage
+    unclipped, clipped = _surrogates(logp.masked_fill(~mask, 0), advantage.detach(), old, clip_epsilon)
     n = mask.sum().clamp_min(1)
     objective = torch.minimum(unclipped, clipped)
     diagnostics = {"clip_share/ratio": float(((clipped < unclipped) & mask).sum() / n)}
     if logp_behaviour is not None:
         gap = old - logp_behaviour.detach().masked_fill(~mask, 0)
-        weight, mismatch = _truncated_importance(gap, mask, importance_cap)
-        objective, diagnostics = objective * weight, diagnostics | mismatch
+        objective = objective * _truncated_importance(gap, importance_cap)
+        diagnostics |= _mismatch(gap, mask, importance_cap)
     return -aggregate(objective, mask, agg, total), diagnostics
 
 
-def _truncated_importance(gap: Tensor, mask: Tensor, cap: float) -> tuple[Tensor, dict[str, float]]:
-    """w = min(e^gap, cap) [B, T], gap = log pi_train - log pi_behaviour, 0 where masked; and what to log about it."""
-    n = mask.sum().clamp_min(1)
+def policy_gradient_weight(
+    logp: Tensor,
+    advantage: Tensor,
+    *,
+    logp_old: Tensor | None = None,
+    logp_behaviour: Tensor,
+    clip_epsilon: float = 0.2,
+    importance_cap: float = 5.0,
+) -> Tensor:
+    """-dL / dlogp of ``policy_loss`` before the average, token by token; all arguments detached and of one shape.
+
+    rho A w, and 0 where the clip acts: all that ``fused_policy_gradient`` needs to know of the loss.
+    """
+    old = logp if logp_old is None else logp_old
+    unclipped, clipped = _surrogates(logp, advantage, old, clip_epsilon)
+    weight = unclipped * _truncated_importance(old - logp_behaviour, importance_cap)
+    return weight.masked_fill(clipped < unclipped, 0)
+
+
+def _surrogates(logp: Tensor, advantage: Tensor, old: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """rho A and clip(rho) A."""
+    rho = (logp - old).exp()
+    return rho * advantage, rho.clamp(1 - epsilon, 1 + epsilon) * advantage
+
+
+def _truncated_importance(gap: Tensor, cap: float) -> Tensor:
+    """w = min(e^gap, cap), gap = log pi_train - log pi_behaviour."""
     # clamped before exp: a gap of 1e4 nats would overflow and meet a zero advantage as NaN
-    return gap.clamp_max(math.log(cap)).exp(), {
+    return gap.clamp_max(math.log(cap)).exp()
+
+
+def _mismatch(gap: Tensor, mask: Tensor, cap: float) -> dict[str, float]:
+    """What to log about the gap [B, T], 0 where masked."""
+    n = mask.sum().clamp_min(1)
+    return {
         "clip_share/importance": float(((gap > math.log(cap)) & mask).sum() / n),
         "mismatch/mean": float(gap.abs().sum() / n),
         "mismatch/max": float(gap.abs().max()) if gap.numel() else 0.0,
     }
-
-
-def teacher_loss(logp: Tensor, mask: Tensor, total: int | None = None) -> Tensor:
-    """L_CE: mean over verified teacher rollouts of the per-sequence mean NLL of the student, METHOD section
-    3.
-
-    logp: the student's log-probs of the teacher's tokens, with gradient, [B, T]. 0 when there is no rollout.
-    """
-    return -aggregate(logp, mask, "sequence_mean", total)

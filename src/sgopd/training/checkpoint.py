@@ -15,10 +15,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from sgopd.engines.forward import is_sharded
 from sgopd.errors import UserError
 from sgopd.store import MANIFEST, atomic_write_text, clear, finish, verify
 from sgopd.training.adapters import plain_weights
-from sgopd.training.distributed import barrier, first, is_sharded, rank, whole, world
+from sgopd.training.distributed import barrier, first, rank, whole, world
 
 logger = logging.getLogger(__name__)
 

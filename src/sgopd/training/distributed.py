@@ -27,15 +27,13 @@ def start() -> None:
         return
     if own_device().type == "cuda":
         torch.cuda.set_device(own_device())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group(_backend())
     if rank() > 0:
         logging.getLogger().setLevel(logging.ERROR)
 
 
-def stop() -> None:
-    """Leave the process group, if there is one."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+def _backend() -> str:
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
 
 
 def rank() -> int:
@@ -62,37 +60,35 @@ def barrier() -> None:
 def shard(model: Any, compute: torch.dtype) -> Any:
     """The model with its weights spread over all processes (FSDP2), computing in ``compute`` and adding gradients in float32.
 
-    Gradients are summed, not averaged: the loss is already divided by the whole batch's size. Work with the whole model goes
-    through ``model.run(function, ...)``, which ``engines.forward`` calls.
+    Gradients are summed, not averaged: the loss is already divided by the whole batch's size. A forward pass goes
+    through ``model.run(forward)``, as ``engines.forward.with_weights`` does.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     if not dist.is_initialized():  # one process that computes in bfloat16 over float32 weights
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", store=dist.HashStore(), rank=0, world_size=1
-        )
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(_backend(), store=store, rank=0, world_size=1)
     mesh = init_device_mesh(own_device().type, (world(),))
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
     for module in (*model.base_model.layers, model):
         fully_shard(module, mesh=mesh, mp_policy=policy)
         module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # gloo knows no scaled sum
     model.run = MethodType(_run, model)
     register_fsdp_forward_method(model, "run")
     return model
 
 
-def _run(model: Any, function: Any, *arguments: Any) -> Any:
-    return function(model, *arguments)
-
-
-def is_sharded(model: Any) -> bool:
-    return hasattr(model, "run")
+def _run(model: Any, forward: Any) -> Any:
+    return forward()
 
 
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together on every process (all must ask); any other as it is. Detached."""
-    return tensor.detach().full_tensor() if hasattr(tensor, "full_tensor") else tensor.detach()
+    sharded: Any = tensor.detach()
+    whole_tensor: Tensor = sharded.full_tensor() if hasattr(tensor, "full_tensor") else sharded
+    return whole_tensor
 
 
 def deal(groups: Iterable[list[int]]) -> Iterator[tuple[list[int], float]]:

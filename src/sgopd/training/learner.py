@@ -156,10 +156,11 @@ class Learner:
         metrics: dict[str, float] = defaultdict(float)
         updates = self.training.updates_per_batch
         size = len(batch.prompts) // updates
+        teacher = None if self.training.objective.base == "sampled" else self.teacher_model()
         with self._timed("update"):
             for first in range(0, len(batch.prompts), size):
                 rows = range(first, first + size)
-                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
+                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id, teacher)
                 if gamma > 0:
                     parts |= self._imitation(*self.imitable_of(step, batch, rows), gamma)
                 parts["grad_norm"] = clipped_step(
@@ -168,6 +169,11 @@ class Learner:
                 for name, value in parts.items():
                     metrics[name] += value if name.startswith("tokens/") else value / updates
         return {**metrics, "gamma": gamma}
+
+    def teacher_model(self) -> Any:
+        """The teacher's model itself, for a loss over the whole vocabulary (the study makes sure that it is in this process)."""
+        engine: Any = self.teacher
+        return getattr(engine, "engine", engine).model
 
     def imitable_of(self, step: int, batch: Batch, rows: range) -> tuple[list[TeacherSample], int]:
         """V at the prompts of these rollouts, each prompt once, thinned to the schedule's share; its size before that."""

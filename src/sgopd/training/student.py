@@ -11,11 +11,12 @@ import torch
 
 from sgopd.config import Training
 from sgopd.engines.base import Engine, LiveEngine, Rollout, Sampling
+from sgopd.engines.forward import is_sharded
 from sgopd.models import own_device
 from sgopd.pair import Engines
 from sgopd.training.adapters import add_adapters, plain_weights
 from sgopd.training.checkpoint import load_adapters
-from sgopd.training.distributed import SharedWork, is_sharded, shard, world
+from sgopd.training.distributed import SharedWork, shard, world
 
 
 def trained_student(engines: Engines, training: Training, weights: Path | None, seed: int) -> Any:

@@ -6,15 +6,28 @@ depend on the micro-batch size. Knows no files, no schedule and no rule: advanta
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sgopd.config import Training
-from sgopd.engines.forward import response_logprobs
+from sgopd.config import Objective, Training
+from sgopd.engines.forward import response_hidden, with_weights
 from sgopd.errors import NotFinite
-from sgopd.objectives import policy_loss, teacher_loss
+from sgopd.objectives import (
+    TokenLogprob,
+    aggregation_weight,
+    forward_kl,
+    fused_divergence,
+    fused_policy_gradient,
+    fused_reverse_kl,
+    generalised_jsd,
+    policy_gradient_weight,
+    policy_loss,
+    reverse_kl,
+    top_k_with_tail,
+)
 from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
 from sgopd.training.data import TeacherSample
 from sgopd.training.distributed import add_up, deal, whole
@@ -33,34 +46,112 @@ class Sums:
 
 
 def policy_gradient(
-    model: Any, batch: Batch, rows: Sequence[int], advantage: Tensor, training: Training, pad_id: int
+    model: Any,
+    batch: Batch,
+    rows: Sequence[int],
+    advantage: Tensor,
+    training: Training,
+    pad_id: int,
+    teacher: Any = None,
 ) -> dict[str, float]:
     """Add the gradient of L_gate over the rollouts ``rows`` of the batch to the model's. Advantage [B, T], ascent sign.
 
     With one update per batch the live student is the old policy: its log-probs come from the forward pass of the loss.
+    ``teacher``: its model, for a base loss over the vocabulary, which reads no advantage.
     """
-    objective, reused = training.objective, training.updates_per_batch > 1
     n_tokens = sum(len(batch.responses[i]) for i in rows)
-    total = len(rows) if objective.aggregate == "sequence_mean" else n_tokens
+    total = len(rows) if training.objective.aggregate == "sequence_mean" else n_tokens
     sums = Sums()
     lengths = [len(batch.prompts[i].token_ids) + len(batch.responses[i]) for i in rows]
     for picked, counts in deal(micro_batches(lengths, training.micro_batch_tokens)):
         micro = [rows[i] for i in picked]
-        prompts = [batch.prompts[i].token_ids for i in micro]
-        responses = [batch.responses[i] for i in micro]
-        flat, entropy = response_logprobs(model, prompts, responses, pad_id)
-        mask = length_mask(responses)
-        mask = mask.to(flat.device)
-        behaviour = batch.logp_s[micro, : mask.shape[1]].to(flat.device)
-        loss, diagnostics = policy_loss(
-            unflatten(flat, mask), advantage[micro, : mask.shape[1]].to(flat.device), mask,
-            logp_old=behaviour if reused else None, logp_behaviour=behaviour, clip_epsilon=objective.clip_epsilon,
-            importance_cap=objective.importance_cap, agg=objective.aggregate, total=total,
-        )  # fmt: skip
-        (counts * loss).backward()  # type: ignore[no-untyped-call]
-        sums.add(counts, **{"loss/policy": loss.item()})
-        sums.add(counts * int(mask.sum()) / n_tokens, entropy=entropy.mean().item(), **diagnostics)
+        if teacher is None:
+            loss, means = _sampled_gradient(model, batch, micro, advantage, training, total, pad_id, counts)
+        else:
+            loss, means = (
+                _divergence_gradient(model, teacher, batch, micro, training.objective, total, pad_id, counts),
+                {},
+            )
+        sums.add(counts, **{"loss/policy": loss})
+        sums.add(counts * sum(len(batch.responses[i]) for i in micro) / n_tokens, **means)
     return add_up(sums.totals)
+
+
+def _sampled_gradient(
+    model: Any,
+    batch: Batch,
+    micro: list[int],
+    advantage: Tensor,
+    training: Training,
+    total: int,
+    pad_id: int,
+    counts: float,
+) -> tuple[float, dict[str, float]]:
+    """The policy gradient of one micro-batch times ``counts``, in one pass over the head; its loss, and means over its tokens."""
+    objective, responses = training.objective, [batch.responses[i] for i in micro]
+    mask = length_mask(responses)
+    A, behaviour = (x[micro, : mask.shape[1]] for x in (advantage, batch.logp_s))
+    old = behaviour if training.updates_per_batch > 1 else None
+    clamps: dict[str, Any] = {"clip_epsilon": objective.clip_epsilon, "importance_cap": objective.importance_cap}
+    share = aggregation_weight(mask, objective.aggregate, total)
+    flat_A, flat_behaviour, flat_share = (x[mask].to(model.device) for x in (A, behaviour, share))
+
+    def token_weight(logp: Tensor, rows: slice) -> Tensor:
+        b = flat_behaviour[rows]
+        return flat_share[rows] * policy_gradient_weight(
+            logp, flat_A[rows], logp_old=None if old is None else b, logp_behaviour=b, **clamps
+        )
+
+    def forward() -> tuple[Tensor, TokenLogprob]:
+        hidden, targets = response_hidden(model, [batch.prompts[i].token_ids for i in micro], responses, pad_id)
+        return fused_policy_gradient(hidden, model.get_output_embeddings().weight, targets, token_weight)
+
+    value, token = with_weights(model, forward)
+    (-counts * value).backward()  # type: ignore[no-untyped-call]
+    loss, diagnostics = policy_loss(
+        unflatten(token.logprob.cpu(), mask), A, mask, logp_old=old, logp_behaviour=behaviour,
+        agg=objective.aggregate, total=total, **clamps,
+    )  # fmt: skip
+    return loss.item(), diagnostics | {"entropy": token.entropy.mean().item()}
+
+
+def _divergence_gradient(
+    model: Any,
+    teacher: Any,
+    batch: Batch,
+    micro: list[int],
+    objective: Objective,
+    total: int,
+    pad_id: int,
+    counts: float,
+) -> float:
+    """The gradient of the mean divergence from the teacher over the vocabulary, for one micro-batch, times ``counts``; its loss."""
+    responses = [batch.responses[i] for i in micro]
+    mask = length_mask(responses)
+    share = aggregation_weight(mask, objective.aggregate, total)[mask].to(model.device)
+    with torch.no_grad():
+        hidden_t, _ = response_hidden(teacher, [batch.prompts[i].teacher_ids for i in micro], responses, pad_id)
+
+    def forward() -> Tensor:
+        hidden, _ = response_hidden(model, [batch.prompts[i].token_ids for i in micro], responses, pad_id)
+        head, head_t = model.get_output_embeddings().weight, teacher.get_output_embeddings().weight
+        V = min(len(head), len(head_t))  # further rows pad a vocabulary
+        if objective.base == "reverse_kl" and objective.top_k is None:
+            return fused_reverse_kl(hidden, head[:V], hidden_t, head_t[:V], token_weight=share)[0]
+        divergence = partial(_divergence, objective)
+        return fused_divergence(hidden, head[:V], hidden_t, head_t[:V], divergence, token_weight=share)[0]
+
+    value = with_weights(model, forward)
+    (counts * value).backward()  # type: ignore[no-untyped-call]
+    return value.item()
+
+
+def _divergence(objective: Objective, logp_s: Tensor, logp_t: Tensor) -> Tensor:
+    if objective.top_k is not None:
+        logp_s, logp_t = top_k_with_tail(logp_s, logp_t, objective.top_k)
+    if objective.base == "jsd":
+        return generalised_jsd(logp_s, logp_t, objective.jsd_beta)
+    return (reverse_kl if objective.base == "reverse_kl" else forward_kl)(logp_s, logp_t)
 
 
 def imitation_gradient(
@@ -70,14 +161,23 @@ def imitation_gradient(
     sums = Sums()
     lengths = [len(sample.prompt.token_ids) + len(sample.response_ids) for sample in samples]
     for picked, counts in deal(micro_batches(lengths, token_budget)):
-        prompts = [samples[i].prompt.token_ids for i in picked]
-        responses = [samples[i].response_ids for i in picked]
-        flat, _ = response_logprobs(model, prompts, responses, pad_id)
-        mask = length_mask(responses).to(flat.device)
-        loss = teacher_loss(unflatten(flat, mask), mask, total=total)
-        (counts * weight * loss).backward()
-        sums.add(counts, **{"loss/imitation": loss.item()})
+        value = _imitation_value(model, [samples[i] for i in picked], total, pad_id)
+        (-counts * weight * value).backward()  # type: ignore[no-untyped-call]
+        sums.add(counts, **{"loss/imitation": -value.item()})
     return add_up(sums.totals)
+
+
+def _imitation_value(model: Any, samples: Sequence[TeacherSample], total: int, pad_id: int) -> Tensor:
+    """Sum over samples of their mean log-prob, over ``total``; with gradient."""
+    responses = [sample.response_ids for sample in samples]
+    mask = length_mask(responses)
+    share = aggregation_weight(mask, "sequence_mean", total)[mask].to(model.device)
+
+    def forward() -> Tensor:
+        hidden, targets = response_hidden(model, [sample.prompt.token_ids for sample in samples], responses, pad_id)
+        return fused_policy_gradient(hidden, model.get_output_embeddings().weight, targets, share)[0]
+
+    return with_weights(model, forward)
 
 
 def clipped_step(model: Any, optimiser: torch.optim.Optimizer, lr: float, max_grad_norm: float) -> float:
