@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing the packages of constraints.txt into .venv (a minute or two)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
 	@$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm]' $(TORCH)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,s3,integration]' $(TORCH)
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train the tiny pair, run every method, print the table (minutes on two cores)

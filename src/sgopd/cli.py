@@ -322,21 +322,24 @@ def check(
 
 @app.command()
 def verify_store(
-    folders: Annotated[list[Path], typer.Argument(help="Folders to look through, e.g. data results.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look through [default: data results].")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Pull what is damaged from the DVC remote, or remove it to be made again.")
+    ] = False,
 ) -> None:
-    """Compare every artefact below the folders with its checksums; names the first damaged file of each."""
-    from sgopd.store import MANIFEST, verify
+    """Compare every artefact below the folders with its manifest; names the first damaged file of each."""
+    from sgopd import repair as repairs
 
-    problems = []
-    manifests = sorted(path for folder in folders for path in folder.rglob(MANIFEST))
-    for manifest in manifests:
-        try:
-            verify(manifest.parent)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    typer.echo(f"{len(manifests)} artefacts are as their manifests say.")
+    found = repairs.artefacts(folders or [Path("data"), Path("results")])
+    problems = {folder: problem for folder in found if (problem := repairs.damage(folder))}
+    if problems and not repair:
+        raise UserError("\n".join(problems.values()))
+    for folder, problem in problems.items():
+        typer.echo(f"{problem}\n  -> {repairs.repair(folder)}")
+    sound = len(found) - len(problems)
+    typer.echo(f"{sound} artefacts are as their manifests say." + (" Now run Snakemake again." if problems else ""))
 
 
 def _known(option: str, value: str, allowed: list[str], study: Path) -> None:

@@ -27,6 +27,7 @@ from sgopd.errors import UserError
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+REPAIR = "`sgopd verify-store --repair` pulls it from the DVC remote, or clears it for the pipeline to make again."
 ROWS_AT_ONCE = 4096  # of a long table in memory; at 16,000 tokens each half a GiB
 
 
@@ -182,10 +183,10 @@ def finish(
     stats: dict[str, Any],
     files: Iterable[Path] | None = None,
 ) -> Manifest:
-    """Checksum every file of ``folder`` (or only ``files``) and write its manifest last, which makes the artefact complete."""
+    """Checksum every file of ``folder`` (or ``files``, wherever they lie) and write its manifest last: the artefact is complete."""
     entries = {}
     for path in sorted(folder.rglob("*") if files is None else files):
-        name = path.relative_to(folder).as_posix()
+        name = Path(os.path.relpath(path, folder)).as_posix()
         if path.is_file() and name != MANIFEST and not path.name.endswith(".tmp"):
             entries[name] = {"sha256": checksum(path), "bytes": path.stat().st_size}
     manifest = Manifest(kind, fingerprint, inputs, stats, entries)
@@ -210,9 +211,9 @@ def read_manifest(folder: Path) -> Manifest:
         if not all(isinstance(entry["bytes"], int) and entry["sha256"] for entry in manifest.files.values()):
             raise ValueError("an entry of `files` has no checksum or size")
     except FileNotFoundError as error:
-        raise UserError(f"{path}: missing, so {folder} is unfinished. Run the stage that makes it again.") from error
+        raise UserError(f"{path}: missing, so {folder} is unfinished or half pulled. {REPAIR}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({error}). Delete {folder} and run again (or `dvc pull`).") from error
+        raise UserError(f"{path}: damaged ({error}). {REPAIR}") from error
     return manifest
 
 
@@ -231,15 +232,11 @@ def verify(folder: Path) -> Manifest:
     """The manifest of ``folder`` after comparing every file with its checksum; names the first file that differs."""
     manifest = read_manifest(folder)
     for name, entry in manifest.files.items():
-        path = folder / name
+        path = Path(os.path.normpath(folder / name))
         if not path.is_file():
-            raise UserError(
-                f"{path}: missing, though its manifest lists it. Delete {folder} and run again (or `dvc pull`)."
-            )
+            raise UserError(f"{path}: missing, though its manifest lists it. {REPAIR}")
         if checksum(path) != entry["sha256"]:
-            raise UserError(
-                f"{path}: its checksum is not the manifest's. Delete {folder} and run again (or `dvc pull`)."
-            )
+            raise UserError(f"{path}: its checksum is not the manifest's. {REPAIR}")
     return manifest
 
 

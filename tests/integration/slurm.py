@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.integration.ports import free_ports
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")
 CONF = """
@@ -69,7 +71,7 @@ class Slurm:
         gpus = [folder / f"gpu{i}" for i in range(2)]
         for gpu in gpus:
             gpu.touch()
-        ports = _free_ports(2)
+        ports = free_ports(2)
         conf = CONF.format(host=self.host, folder=folder, cpus=cpus, controller_port=ports[0], node_port=ports[1])
         (folder / "slurm.conf").write_text(conf)
         lines = [f"NodeName={self.host} Name=gpu File={gpu}" for gpu in gpus]
@@ -141,16 +143,6 @@ class Slurm:
 
     def _run(self, *command: str) -> None:
         subprocess.run(command, env=self.env, check=True, capture_output=True, timeout=60)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _ps(columns: str) -> list[str]:

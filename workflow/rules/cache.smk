@@ -17,7 +17,7 @@ rule prompts:
 rule rollouts:
     input:
         lambda w: trained(ROLLOUTS[w.fingerprint], "teacher"),
-        lambda w: ROLLOUTS[w.fingerprint].prompts.manifest,
+        lambda w: made(ROLLOUTS[w.fingerprint].prompts),
     output:
         update("data/rollouts/{fingerprint}/manifest.json"),
     log:
@@ -31,7 +31,7 @@ rule rollouts:
 
 rule verdicts:
     input:
-        lambda w: VERDICTS[w.fingerprint].rollouts.manifest,
+        lambda w: made(VERDICTS[w.fingerprint].rollouts),
     output:
         update("data/verdicts/{fingerprint}/manifest.json"),
     log:

@@ -51,9 +51,15 @@ def at(results):
     return BY_RESULTS[results]
 
 
+def made(*artefacts):
+    """Their manifests as inputs whose dates mean nothing, since `dvc pull` and `git clone` make new ones: what an artefact
+    depends on is in its fingerprint, hence in its path or its job's params."""
+    return [ancient(str(artefact.manifest)) for artefact in artefacts]
+
+
 def trained(point, *roles):
     """Manifests of those models of the pair that the pipeline trains itself."""
-    return [point.model(role).manifest for role in roles if point.trains(role)]
+    return made(*(point.model(role) for role in roles if point.trains(role)))
 
 
 def study_of(point):

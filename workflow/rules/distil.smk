@@ -1,12 +1,12 @@
 # One job per phase: I cold start, II annealing, III pure on-policy; each starts from the weights of the one before.
 def phase_inputs(w):
     point, phase = at(w.results), int(w.phase)
-    inputs = [point.prompts.manifest, *trained(point, "teacher", "student")]
+    inputs = [point.prompts]
     if uses_cache(point.study.runs[w.method]):
-        inputs.append(point.verdicts.manifest)
+        inputs.append(point.verdicts)
     if phase > 1:
-        inputs.append(point.phase(w.method, int(w.seed), phase - 1).manifest)
-    return inputs
+        inputs.append(point.phase(w.method, int(w.seed), phase - 1))
+    return [*made(*inputs), *trained(point, "teacher", "student")]
 
 
 rule distil:

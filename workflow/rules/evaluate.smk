@@ -3,13 +3,13 @@ def evaluated_model(w):
     point = at(w.results)
     if w.method in ("teacher", "student"):
         return trained(point, w.method)
-    return [point.phase(w.method, int(w.seed), 3).manifest]
+    return made(point.phase(w.method, int(w.seed), 3))
 
 
 rule evaluate:
     input:
         evaluated_model,
-        lambda w: at(w.results).prompts.manifest,
+        lambda w: made(at(w.results).prompts),
     output:
         update("{results}/evaluations/{method}/seed{seed}/manifest.json"),
     log:

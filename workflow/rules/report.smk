@@ -29,6 +29,7 @@ rule report:
         "{results}/tables/main.csv",
     output:
         "{results}/report.html",
+        "{results}/checksums/manifest.json",
     log:
         "{results}/logs/report.log",
     threads: asked("report").cpus

@@ -22,6 +22,8 @@ from sgopd.store import atomic_path, atomic_write_text, clear, fingerprint, fini
 
 logger = logging.getLogger(__name__)
 
+CHECKSUMS = "checksums"  # folder with the manifest of report.html and the figures, which lie beside it
+
 
 def compare(study: Study, out: Path | None = None) -> Path:
     """Write the tables of a finished study; returns their folder."""
@@ -43,7 +45,10 @@ def compare(study: Study, out: Path | None = None) -> Path:
     clear(folder)
     for name, text in texts.items():
         atomic_write_text(folder / name, text)
-    for name, frame in {"main": numbers, "benchmarks": benchmarks, "problems": problems, "cost": cost}.items():
+    frames = {
+        "main": numbers, "benchmarks": benchmarks, "problems": problems, "curves": _validation_curves(artefacts), "cost": cost,
+    }  # fmt: skip
+    for name, frame in frames.items():
         _write_csv(folder / f"{name}.csv", frame)
     finish(folder, comparison.kind, comparison.fingerprint, comparison.inputs, stats={"methods": len(study.methods)})
     return folder
@@ -104,6 +109,12 @@ def _for_dvc(numbers: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
     }
 
 
+def _validation_curves(artefacts: Artefacts) -> pd.DataFrame:
+    """What `dvc plots diff` draws: step, and per method the validation accuracy averaged over seeds."""
+    rows = collect.metrics(artefacts).query("name == 'validation/accuracy'")
+    return rows.pivot_table(index="step", columns="method", values="value", sort=False).round(6).reset_index()
+
+
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False)
@@ -126,7 +137,8 @@ def grid(points: list[Study]) -> Path:
     differences = numbers.rename(columns=columns).dropna(subset=["diff"])
     figures.save(figures.phase_diagram(differences, metric, baseline), top / "figures" / "grid")
     inputs = {study.point: Artefacts(study).comparison.fingerprint for study in points}
-    finish(top, "grid", fingerprint("grid", 1, inputs=inputs), inputs, {}, [*folder.iterdir(), *top.glob("figures/*")])
+    files = [*folder.iterdir(), *top.glob("figures/*")]
+    finish(top / CHECKSUMS, "grid", fingerprint("grid", 1, inputs=inputs), inputs, {}, files)
     return folder
 
 
@@ -162,7 +174,7 @@ def report(study: Study, out: Path | None = None) -> Path:
     )
     comparison = artefacts.comparison
     finish(
-        results, "report", comparison.fingerprint, {"tables": comparison.fingerprint}, {},
+        results / CHECKSUMS, "report", comparison.fingerprint, {"tables": comparison.fingerprint}, {},
         [path, *results.glob("figures/*")],
     )  # fmt: skip
     with tracking.run(
