@@ -23,7 +23,10 @@ from sgopd.store import alone, checksum, fingerprint, verified
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
 
 # Keys that change speed or memory but not what is written.
-_NO_EFFECT = {"micro_batch_tokens", "checkpoint_every", "gradient_checkpointing"}
+_NO_EFFECT = {"checkpoint_every", "gradient_checkpointing"}
+# Keys that count only where they are not at their default, whose artefacts have always been named without them. The size of a
+# micro-batch changes the last bits of the gradient (docs/reliability.md).
+_IF_CHANGED = {"lora", "micro_batch_tokens"}
 
 Role = Literal["teacher", "student"]
 PHASES = (1, 2, 3)
@@ -145,7 +148,8 @@ class Artefacts:
     def phase(self, method: str, seed: int, phase: int) -> Artefact:
         """Phase I, II or III of one run."""
         training = self.study.runs[method]
-        settings = training.model_dump(mode="json", exclude=_NO_EFFECT | ({"lora"} if training.lora is None else set()))
+        at_default = {key for key in _IF_CHANGED if getattr(training, key) == Training.model_fields[key].default}
+        settings = training.model_dump(mode="json", exclude=_NO_EFFECT | at_default)
         inputs = {
             "prompts": self.prompts.fingerprint,
             "teacher": self.model("teacher").fingerprint,

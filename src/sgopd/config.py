@@ -234,7 +234,9 @@ class Training(Part):
     group_size: int = Field(8, ge=1, description="Student rollouts per prompt (G).")
     updates_per_batch: int = Field(1, ge=1, description="Mini-batches, hence optimiser updates, per batch of rollouts.")
     micro_batch_tokens: int = Field(
-        16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
+        16384,
+        ge=1,
+        description="Padded tokens per forward/backward: memory against speed; changes the last bits of the gradient.",
     )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in backward: a third more time, much less memory."

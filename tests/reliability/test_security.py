@@ -88,7 +88,7 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_a_model_writes_is_not_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     monkeypatch.chdir(tmp_path)
-    assert verify(["49"], [rf"so \boxed{{{answer}}}"])[0].verdict in ("incorrect", "error", "no_answer", "timeout")
+    assert verify(["50"], [rf"so \boxed{{{answer}}}"])[0].verdict in ("incorrect", "error", "no_answer", "timeout")
     assert list(tmp_path.iterdir()) == []
 
 

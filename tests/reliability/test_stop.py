@@ -1,0 +1,75 @@
+"""SIGTERM: a checkpoint is written, the process leaves soon with exit code 143, and the next call ends with the same bytes."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sgopd.artefacts import Artefacts
+from sgopd.config import Study
+from sgopd.training import learner as learners
+from sgopd.training.checkpoint import Checkpoints
+from sgopd.training.distil import distil
+from tests.reliability.test_not_finite import ready  # noqa: F401 - a fixture
+
+WITHOUT_TIMES = ("optimiser.safetensors", "metrics.parquet", "gate_tokens.parquet", "model/model.safetensors")
+METHOD = "sgopd"
+
+
+def when(monkeypatch: pytest.MonkeyPatch, name: str, call: int, after: bool) -> None:
+    """Send SIGTERM to this process at the given call of a method of the learner, before or after the method's work."""
+    original = getattr(learners.Learner, name)
+    calls: list[int] = []
+
+    def signalled(self: Any, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call and not after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        result = original(self, *arguments)
+        if len(calls) == call and after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(learners.Learner, name, signalled)
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "after", "step"),
+    [
+        ("rollouts", 1, False, 0), ("score", 2, True, 1), ("_update", 1, True, 1), ("_update", 2, True, 2), ("validate", 1, False, 0),
+        ("validate", 2, False, 2), ("validate", 2, True, 2),
+    ],
+)  # fmt: skip
+def test_a_signal_at_any_moment_of_training_saves_and_leaves_and_the_next_call_ends_the_same(
+    ready: Path,
+    study: Study,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    call: int,
+    after: bool,
+    step: int,  # noqa: F811
+) -> None:
+    phase = Artefacts(study).phase(METHOD, 0, 1)
+    with monkeypatch.context() as patch:
+        when(patch, name, call, after)
+        start = time.monotonic()
+        with pytest.raises(SystemExit) as end:
+            distil(study, METHOD, 0, 1)
+        assert end.value.code == 143 and time.monotonic() - start < 20
+    newest = Checkpoints(phase.partial).newest()
+    assert newest is not None and Checkpoints.read_progress(newest).step == step
+    distil(study, METHOD, 0, 1)
+    found = {name: (phase.folder / name).read_bytes() for name in WITHOUT_TIMES}
+    undisturbed = distil(study.model_copy(update={"results": "undisturbed"}), METHOD, 0, 1)
+    assert found == {name: (undisturbed / name).read_bytes() for name in WITHOUT_TIMES}
+
+
+def test_outside_the_main_thread_training_runs_without_a_handler(ready: Path, study: Study) -> None:  # noqa: F811
+    thread = threading.Thread(target=distil, args=(study, METHOD, 0, 1))
+    thread.start()
+    thread.join()
+    assert Artefacts(study).phase(METHOD, 0, 1).manifest.is_file()
