@@ -6,9 +6,9 @@
     python benchmarks/scale.py report --sizes 10 100 1000 --folder /tmp/scale
 
 Each prints Markdown rows. ``cache`` sends made-up rollouts of 12 tokens through the store, the verifier's bookkeeping and the
-look-up that training does; ``plan`` lets Snakemake plan a study of so many runs, and again when everything is there (the outputs are
-made by hand, no stage runs); ``tracking`` logs 20 steps of 10 metrics per run; ``report`` writes the page. Every row is measured in a
-process of its own, so that the peak memory is its own.
+look-up that training does; ``plan`` lets Snakemake plan a study of so many runs, and again when everything is there (the
+outputs are made by hand, no stage runs); ``tracking`` logs 20 steps of 10 metrics per run; ``report`` writes the page. Every row
+is measured in a process of its own, so that the peak memory is its own.
 """
 
 import argparse

@@ -61,6 +61,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, made: Path, database: Pat
     return folder
 
 
+@pytest.fixture
+def ready(made: Path, checkout: Path) -> Path:
+    shutil.copytree(made / "data", checkout / "data")
+    (checkout / "study.yaml").write_text(yaml.safe_dump(TINY))
+    return checkout
+
+
 def tree(folder: Path) -> set[str]:
     """Every path below the folder, but for MLflow's."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.startswith("mlflow")}

@@ -19,9 +19,18 @@ pytestmark = pytest.mark.slow
 def test_fifty_kills_change_nothing_that_comes_out(tmp_path: Path) -> None:
     report = tmp_path / "kills.json"
     command = [
-        sys.executable, "-m", "tests.reliability.harness", "--kills", "50", "--snakemake-kills", "3", "--folder", str(tmp_path / "x"),
-        "--report", str(report),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "tests.reliability.harness",
+        "--kills",
+        "50",
+        "--snakemake-kills",
+        "3",
+        "--folder",
+        str(tmp_path / "x"),
+        "--report",
+        str(report),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=harness.REPOSITORY)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(report.read_text())

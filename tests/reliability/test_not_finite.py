@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from safetensors.numpy import load_file, save_file
 
 from sgopd import store
@@ -19,13 +18,6 @@ from tests.conftest import TINY
 from tests.reliability.conftest import Run
 
 OPD = ["distil", "--method", "opd", "--phase", "1", "--study", "study.yaml"]
-
-
-@pytest.fixture
-def ready(made: Path, checkout: Path) -> Path:
-    shutil.copytree(made / "data", checkout / "data")
-    (checkout / "study.yaml").write_text(yaml.safe_dump(TINY))
-    return checkout
 
 
 def poison(folder: Path, value: float) -> None:
