@@ -1,11 +1,11 @@
-"""Fused log-prob and fused reverse KL, side by side with their peers: seconds and peak memory, forward +
-backward.
+"""Fused log-prob and fused reverse KL, side by side with their peers: seconds and peak memory, forward + backward.
 
     pip install torch==2.13.0 -e '.[benchmark]'     # the peers, in an environment of their own
-    pip install --no-deps verl==0.9.1               # alone, because it pins an older transformers than TRL
-    wants python benchmarks/logprob.py                    # writes docs/logprob-benchmark.md
+    pip install --no-deps verl==0.9.1               # alone, because it pins an older transformers than TRL wants
+    python benchmarks/logprob.py                    # prints Markdown tables
 
-Times: all variants take turns in one process; medians. Memory: one fresh process each. Needs Linux.
+Times: all variants take turns in one process; medians. Memory: one fresh process each. Needs Linux. On a shared machine
+measure processor time of one thread (``--clock cpu --threads 1``), which other programs hardly touch.
 """
 
 import argparse
@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the peers' environment need not have the project installed
 
 SEQUENCE = 256  # tokens that share an advantage, so that peers with one advantage per sequence do equal work
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+PARTS = ("logprob", "kl", "long")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -207,11 +209,11 @@ class Result:
     failure: str = ""
 
 
-def run_once(step: Step, x: Inputs) -> float:
+def run_once(step: Step, x: Inputs, clock: Callable[[], float]) -> float:
     x.clear()
-    start = time.perf_counter()
+    start = clock()
     step(x).backward()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def status_mib(field: str) -> float:
@@ -230,13 +232,13 @@ def measure_memory(name: str, args: argparse.Namespace) -> None:
     gc.collect()
     base = status_mib("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    seconds = run_once(step, x)
+    seconds = run_once(step, x, CLOCKS[args.clock])
     print(json.dumps({"mib": status_mib("VmHWM") - base, "seconds": seconds}))
 
 
 def memory_of(name: str, args: argparse.Namespace, tokens: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--only-memory-of", name, "--tokens", str(tokens)]
-    for option in ("hidden", "vocab", "dtype", "threads"):
+    for option in ("hidden", "vocab", "dtype", "threads", "clock"):
         command += [f"--{option}", str(getattr(args, option))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -253,13 +255,17 @@ def measure(variants: dict[str, Callable[[], Step]], args: argparse.Namespace) -
     for name in variants:
         got = memory_of(name, args, args.tokens)
         results[name] = Result(name, [], got.get("mib"), None, got.get("failure", ""))
+        if not args.rounds and "seconds" in got:
+            results[name].seconds.append(got["seconds"])
         print(name, got, file=sys.stderr, flush=True)
+    if not args.rounds:
+        return list(results.values())
     running = {name: variants[name]() for name in variants if not results[name].failure}
     x = Inputs.make(args.tokens, args.hidden, args.vocab, DTYPES[args.dtype], variants is REVERSE_KL)
     reference = None
     for round_ in range(args.rounds + 1):
         for name, step in running.items():
-            seconds = run_once(step, x)
+            seconds = run_once(step, x, CLOCKS[args.clock])
             if round_ == 0:  # warm-up, and equal work shown
                 assert x.hidden.grad is not None and x.head.grad is not None
                 gradients = (x.hidden.grad.float().clone(), x.head.grad.float().clone())
@@ -283,13 +289,13 @@ def table(results: list[Result]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for r in results:
-        if r.failure or r.mib is None or r.error is None:
+        if r.failure or r.mib is None:
             lines.append(f"| {r.name} | does not run here: {r.failure.replace('|', '/')} | | | | |")
             continue
         median = statistics.median(r.seconds)
         lines.append(
             f"| {r.name} | {median:.1f} ({min(r.seconds):.1f} - {max(r.seconds):.1f}) | {median / fastest:.2f} "
-            f"| {r.mib:,.0f} | {r.mib / smallest:.2f} | {r.error:.0e} |"
+            f"| {r.mib:,.0f} | {r.mib / smallest:.2f} " + ("| |" if r.error is None else f"| {r.error:.0e} |")
         )
     return lines
 
@@ -301,45 +307,31 @@ def installed(package: str) -> str:
         return f"{package} not installed"
 
 
-def report(args: argparse.Namespace, logprob: list[Result], kl: list[Result]) -> str:
+def heading(args: argparse.Namespace) -> str:
     head = args.vocab * args.hidden * DTYPES[args.dtype].itemsize / 2**20
     packages = ", ".join(installed(p) for p in ("torch", "trl", "liger-kernel", "verl", "prime-rl"))
-    size = f"N = {args.tokens:,}, H = {args.hidden:,}, V = {args.vocab:,}, {args.dtype}"
-    lines = [
-        "# Fused log-prob against its peers",
-        "",
-        f"Written by `benchmarks/logprob.py --tokens {args.tokens} --hidden {args.hidden} --vocab {args.vocab} "
-        f"--dtype {args.dtype} --rounds {args.rounds} --threads {args.threads}`; do not edit.",
-        "",
-        f"CPU ({platform.machine()}), Python {platform.python_version()}, {packages}. One forward and one backward to "
-        "hidden states and head.",
-        "",
-        f"- Time: all variants take turns in one process, {args.rounds} rounds after one to warm up. Other programs "
-        "shared the machine: compare within a table.",
-        "- Memory: high-water mark of a fresh process during its first pass, above what it held before. It includes "
-        f"{head:,.0f} MiB for the gradient of the head.",
-        "- Gradient difference: largest over hidden states and head, against the first row, over the largest entry. It "
-        "shows equal work.",
-        "- A weight per token that is known (or needs only the detached log-prob) takes one pass and three head-sized "
-        "matrix products (`fused_policy_gradient`); any other use of log-prob or entropy takes four (`fused_logprob`).",
-        "",
-        f"## Sampled-token log-prob: {size}",
-        "",
-        *table(logprob),
-        "",
-        f"## Reverse KL between two heads: {size}",
-        "",
-        *table(kl),
-        "",
-        f"## The same at N = {args.long_tokens:,}",
-        "",
-        "| variant | seconds, one pass | peak above base, MiB |",
-        "|---|---|---|",
-    ]
+    taken = f"all variants take turns in one process, {args.rounds} rounds after one to warm up"
+    taken = taken if args.rounds else "the one pass of the process that measures memory, its first"
+    seconds = "wall-clock seconds" if args.clock == "wall" else "seconds of processor time"
+    return f"""H = {args.hidden:,}, V = {args.vocab:,}, {args.dtype}, {args.threads} threads, {platform.machine()}, Python \
+{platform.python_version()}, {packages}. One forward and one backward to hidden states and head.
+
+- Time: {seconds}; {taken}.
+- Memory: high-water mark of a fresh process during its first pass, above what it held before, with {head:,.0f} MiB for the
+  gradient of the head.
+- Gradient difference: largest over hidden states and head, against the first row, over the largest entry: equal work.
+- A weight per token that is known, or needs only the detached log-prob, takes one pass and three head-sized matrix products
+  (`fused_policy_gradient`); any other use of log-prob or entropy takes four (`fused_logprob`).
+"""
+
+
+def long_table(args: argparse.Namespace) -> list[str]:
+    lines = ["| variant | seconds, one pass | peak above base, MiB |", "|---|---|---|"]
     for name in [name for name in EVERY if name.startswith("sgopd")]:
         got = memory_of(name, args, args.long_tokens)
         lines.append(f"| {name} | {got['seconds']:.0f} | {got['mib']:,.0f} |")
-    return "\n".join(lines) + "\n"
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
 
 
 def main() -> None:
@@ -349,16 +341,35 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--vocab", type=int, default=151_936)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: the time of the memory process's single pass")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "logprob-benchmark.md")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--only-memory-of", choices=EVERY, help="one variant, as JSON; used by the script itself")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.only_memory_of:
         measure_memory(args.only_memory_of, args)
         return
-    args.out.write_text(report(args, measure(LOGPROB, args), measure(REVERSE_KL, args)))
+    print(heading(args))
+    if "logprob" in args.parts:
+        print(
+            f"### Sampled-token log-prob, N = {args.tokens:,}\n",
+            *table(measure(LOGPROB, args)),
+            "",
+            sep="\n",
+            flush=True,
+        )
+    if "kl" in args.parts:
+        print(
+            f"### Reverse KL of two heads, N = {args.tokens:,}\n",
+            *table(measure(REVERSE_KL, args)),
+            "",
+            sep="\n",
+            flush=True,
+        )
+    if "long" in args.parts:
+        print(f"### N = {args.long_tokens:,}\n", *long_table(args), "", sep="\n")
 
 
 if __name__ == "__main__":

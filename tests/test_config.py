@@ -69,6 +69,12 @@ def test_a_minimal_study_gets_every_default(tmp_path: Path) -> None:
         ({"prompts": {"benchmarks": []}}, ["prompts.benchmarks", "dictionary"]),
         ({"prompts": {"train": {"count": 0}}}, ["prompts.train", "count", "0"]),
         ({"name": "../x"}, ["name", "../x"]),
+        ({"engine": {"tensor_parallel": 3}, "hardware": {"processes": 8}}, ["engine.tensor_parallel", "3", "8"]),
+        ({"engine": {"teacher": "node:8000"}}, ["engine.teacher", "node:8000"]),
+        (
+            {"engine": {"teacher": "vllm"}, "training": {"objective": {"base": "jsd"}}, "methods": {"opd": {}}},
+            ["methods.opd.objective.base", "engine.teacher"],
+        ),
     ],
 )
 def test_a_bad_value_is_refused_with_file_key_and_value(

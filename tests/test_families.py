@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study, override
@@ -13,6 +14,7 @@ from sgopd.evaluation.evaluate import evaluate
 from sgopd.models import end_of_turn, load_model, load_tokenizer, real_tokens
 from sgopd.prompts.stage import prepare
 from sgopd.rollouts import judge_teacher, sample_teacher
+from sgopd.training.adapters import as_stored, plain_weights
 from sgopd.training.distil import distil
 from tests.conftest import TINY
 from tests.families import FAMILIES, tiny_model
@@ -78,3 +80,12 @@ def test_padding_rows_keep_their_mass_in_the_softmax_but_are_never_sampled(tmp_p
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([prompts[0]])).logits[0, -1].log_softmax(-1)
     assert real[0].logprobs[0] == pytest.approx(expected[real[0].token_ids[0]].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_in_memory_are_given_to_other_engines_as_they_are_stored(tmp_path: Path, family: str) -> None:
+    model = load_model(tiny_model(tmp_path, family, 40, 0), dtype=torch.float32)
+    stored = load_file(tmp_path / "model.safetensors")
+    given = dict(as_stored(model, plain_weights(model)))
+    assert given.keys() == stored.keys()
+    assert all(torch.equal(given[name], stored[name]) for name in stored)

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sgopd.errors import UserError
 from sgopd.pretrain import Recipe
 from sgopd.prompts.sources import Source
+from sgopd.yaml_files import included, placed, read_yaml
 
 if TYPE_CHECKING:
     from sgopd.objectives import TeacherSchedule
@@ -111,7 +111,10 @@ class Hardware(Part):
 
 
 class Prompts(Part):
-    """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark."""
+    """Where problems come from. Splits are checked to be disjoint from each other and from every benchmark.
+
+    A source may also be the name of a YAML file that holds it, relative to the study's file: ``aime24: benchmarks/aime24.yaml``.
+    """
 
     train: Source = Field(description="Problems to train on (teacher rollouts and distillation).")
     validation: Source = Field(description="Problems on which settings are chosen and curves are drawn.")
@@ -395,10 +398,10 @@ class Study(Part):
 
 
 def override(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes`` merged in, key by key. A change of ``rule`` or ``kind`` drops the old one's options, which
-    would mean nothing to the new one."""
-    merged = dict(base)
-    if any(key in changes and changes[key] != base.get(key) for key in ("rule", "kind")):
+    """``base`` with ``changes`` merged in, key by key. Another ``kind`` drops all that was said of the old one, another
+    ``rule`` its options: they would mean nothing to the new one."""
+    merged = {} if "kind" in changes and changes["kind"] != base.get("kind") else dict(base)
+    if "rule" in changes and changes["rule"] != base.get("rule"):
         merged.pop("options", None)
     for key, value in changes.items():
         below = merged.get(key)
@@ -435,7 +438,7 @@ def load_study(path: Path, point: str = "") -> Study:
 def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: extends: files extend each other in a circle.")
-    raw = read_yaml(path)
+    raw = placed(read_yaml(path), path.parent)
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
@@ -447,39 +450,6 @@ def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         methods = raw["methods"] if isinstance(raw["methods"], dict) else {}
         raw["methods"] = {name: inherited.get(name, {}) if value is None else value for name, value in methods.items()}
     return override(base, raw)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; a duplicate key, a syntax error or anything else than a mapping is a UserError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file. Studies lie in configs/, e.g. configs/tiny.yaml.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: must hold a mapping of keys, not {type(raw).__name__}.")
-    return raw
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML silently takes the last of two equal keys; a study must not."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    keys = [key_node.value for key_node, _ in node.value if isinstance(key_node, yaml.ScalarNode)]
-    for key in keys:
-        if keys.count(key) > 1 and key != "<<":
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-    loader.flatten_mapping(node)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
 def _grid_points(path: Path, raw: dict[str, Any], grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -509,7 +479,7 @@ def _axis(path: Path, key: str, values: list[Any] | dict[str, Any]) -> list[tupl
 
 def _validate(path: Path, raw: dict[str, Any]) -> Study:
     try:
-        return Study.model_validate(raw)
+        return Study.model_validate(included(raw))
     except ValidationError as error:
         raise UserError("\n".join(f"{path}: {problem}" for problem in explain(error, Study))) from error
 

@@ -1,5 +1,6 @@
 """docs/configuration.md from the typed config: every key with type, default, range and meaning. Nothing is written by hand."""
 
+import inspect
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -45,7 +46,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def _section(name: str, model: type[BaseModel]) -> str:
     lines = [
         f"\n## {name}\n",
-        (model.__doc__ or "").strip(),
+        inspect.cleandoc(model.__doc__ or ""),
         "",
         "| key | type | default | meaning |",
         "|---|---|---|---|",

@@ -12,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from sgopd.config import Sampling
 from sgopd.engines.base import Engine, Rollout
 from sgopd.engines.torch_engine import TorchEngine
+from tests.engines.checks import ends_at_eos_or_limit
 
 EOS, PAD = 2, 0
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 3], [4, 4]]
@@ -59,11 +60,7 @@ def test_sampled_logprobs_are_the_scores_and_never_positive(engine: Engine) -> N
 
 def test_a_rollout_ends_at_eos_or_at_the_length_limit(engine: Engine) -> None:
     rollouts = engine.sample(PROMPTS * 16, Sampling(max_new_tokens=5), range(64))
-    assert {rollout.finish_reason for rollout in rollouts} == {"stop", "length"}
-    for rollout in rollouts:
-        assert EOS not in rollout.token_ids[:-1]
-        assert (rollout.token_ids[-1] == EOS) == (rollout.finish_reason == "stop")
-        assert len(rollout.token_ids) == 5 or rollout.finish_reason == "stop"
+    ends_at_eos_or_limit(rollouts, EOS, 5)
 
 
 def test_tokens_depend_on_the_seed_and_not_on_batch_or_order(model: Any) -> None:

@@ -12,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from sgopd.config import Sampling
 from sgopd.engines.torch_engine import TorchEngine
 from sgopd.errors import UserError
+from tests.engines.checks import ends_at_eos_or_limit
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm")
@@ -62,11 +63,7 @@ def test_its_sampled_logprobs_are_the_torch_engines_scores(vllm: VllmEngine, tor
 
 def test_a_rollout_ends_at_eos_or_at_the_length_limit(vllm: VllmEngine) -> None:
     rollouts = vllm.sample(PROMPTS * 16, Sampling(max_new_tokens=30), range(64))
-    assert {rollout.finish_reason for rollout in rollouts} == {"stop", "length"}
-    for rollout in rollouts:
-        assert EOS not in rollout.token_ids[:-1]
-        assert (rollout.token_ids[-1] == EOS) == (rollout.finish_reason == "stop")
-        assert len(rollout.token_ids) == 30 or rollout.finish_reason == "stop"
+    ends_at_eos_or_limit(rollouts, EOS, 30)
 
 
 def test_tokens_depend_on_the_seed_and_not_on_the_batch(vllm: VllmEngine) -> None:

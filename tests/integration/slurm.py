@@ -105,11 +105,16 @@ class Slurm:
         for pid in (self.folder / "slurmd.pid", self.folder / "slurmctld.pid", self.folder / "munge" / "pid"):
             with suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 os.kill(int(pid.read_text()), signal.SIGTERM)
+        self._kill(self.job_processes())
 
     def crash_node(self) -> None:
         """What a power cut does: the daemon and everything that jobs started are gone at once."""
         daemon = int((self.folder / "slurmd.pid").read_text())
-        for pid in [daemon, *self.job_processes()]:
+        self._kill([daemon, *self.job_processes()])
+
+    @staticmethod
+    def _kill(processes: list[int]) -> None:
+        for pid in processes:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

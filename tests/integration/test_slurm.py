@@ -1,6 +1,7 @@
 """`snakemake --cores all --profile slurm` on a real Slurm: what jobs ask for, and what a run survives."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -85,7 +86,7 @@ class Disturbed:
     def wait_for_steps(self, more: int = 6) -> None:
         """Wait until a job under way has saved this many steps more than the last time that we looked."""
         self.started = max(self.steps(), self.started if self.steps() else 0)
-        self.slurm.wait_for(lambda: self.steps() >= self.started + more, "progress", 400)
+        self.slurm.wait_for(lambda: self.steps() >= self.started + more, "progress", 1200)
         self.started = self.steps()
 
     def steps(self) -> int:
@@ -103,7 +104,7 @@ class Disturbed:
 
     def finish(self) -> str:
         assert self.process is not None
-        self.process.wait(900)
+        self.process.wait(1800)
         text = self.log.read_text()
         assert self.process.returncode == 0, text[-6000:]
         return text
@@ -127,8 +128,10 @@ def _environ(pid: int) -> list[str]:
 
 
 @pytest.fixture
-def disturbed(slurm: Slurm, tmp_path: Path, database: Path) -> Iterator[Disturbed]:
-    run = Disturbed(make_checkout(tmp_path, database, **LONG), slurm)
+def disturbed(slurm: Slurm, undisturbed: Path, tmp_path: Path, database: Path) -> Iterator[Disturbed]:
+    folder = make_checkout(tmp_path, database, **LONG)
+    shutil.copytree(undisturbed / "data", folder / "data")  # the phases are what gets disturbed
+    run = Disturbed(folder, slurm)
     run.start()
     yield run
     if run.process is not None and run.process.poll() is None:
@@ -141,7 +144,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_a_cancelled_job_a_time_limit_and_a_node_failure_change_nothing_in_the_tables(
     undisturbed: Path, disturbed: Disturbed
 ) -> None:
@@ -151,7 +154,7 @@ def test_a_cancelled_job_a_time_limit_and_a_node_failure_change_nothing_in_the_t
     disturbed.wait_for_steps()
     assert "goes on from step" in disturbed.phase_log()
     slurm.ask("scontrol", "update", f"jobid={disturbed.job()}", "timelimit=1")
-    slurm.wait_for(lambda: "was asked to leave (SIGTERM)" in disturbed.phase_log(), "the time limit", 120)
+    slurm.wait_for(lambda: "was asked to leave (SIGTERM)" in disturbed.phase_log(), "the time limit", 300)
     disturbed.wait_for_steps()
     slurm.crash_node()
     slurm.ask("scontrol", "update", f"nodename={slurm.host}", "state=down", "reason=crash")
@@ -162,7 +165,7 @@ def test_a_cancelled_job_a_time_limit_and_a_node_failure_change_nothing_in_the_t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_a_killed_snakemake_is_followed_by_one_that_goes_on(undisturbed: Path, disturbed: Disturbed) -> None:
     disturbed.wait_for_steps()
     assert disturbed.process is not None
@@ -176,12 +179,12 @@ def test_a_killed_snakemake_is_followed_by_one_that_goes_on(undisturbed: Path, d
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_message_of_a_failed_job_leads_to_its_log(slurm: Slurm, tmp_path: Path, database: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_the_message_of_a_failed_job_leads_to_its_log(slurm: Slurm, made: Path, tmp_path: Path, database: Path) -> None:
     folder = make_checkout(tmp_path, database)
-    artefacts = Artefacts(load_study(folder / "study.yaml"))
     study = yaml.safe_load((folder / "study.yaml").read_text())
     study["prompts"]["max_prompt_tokens"] = 3  # no prompt is that short
+    shutil.copytree(made / "data" / "models", folder / "data" / "models")
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     artefacts = Artefacts(load_study(folder / "study.yaml"))
     done = snakemake(folder, "--profile", "slurm", "--retries", "0", str(artefacts.prompts.manifest))

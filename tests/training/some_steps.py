@@ -20,7 +20,7 @@ from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.checkpoint import Checkpoints, Progress, load_adapters, load_optimiser
 from sgopd.training.data import TeacherSample
 from sgopd.training.student import Follower
-from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
+from sgopd.training.update import clipped_step, imitation_gradient, own_logprobs, policy_gradient
 from sgopd.verifier import Verdict
 
 VOCABULARY = 32
@@ -83,10 +83,13 @@ def run(out: Path, resume: Path | None = None, lora: bool = False, steps: int = 
         metrics.append(parts | {"grad_norm": clipped_step(model, optimiser, 1e-2, 1.0)})
     Checkpoints(out).save(model, optimiser, Progress(step=steps))
     sampled, scores = _sampled(model)
+    own = own_logprobs(model, batch(0), 24, pad_id=0).tolist()
     weights = {name: weight.clone() for name, weight in plain_weights(model)}
     if distributed.first():
         save_file(weights, out / "weights.safetensors")
-        (out / "result.json").write_text(json.dumps({"metrics": metrics, "sampled": sampled, "scores": scores}))
+        (out / "result.json").write_text(
+            json.dumps({"metrics": metrics, "sampled": sampled, "scores": scores, "own": own})
+        )
 
 
 def _sampled(model: Any) -> tuple[list[list[int]], list[list[float]]]:

@@ -93,8 +93,9 @@ def test_a_killed_phase_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes
     assert interrupted, "the kill came too late to interrupt anything"
 
 
-def test_the_gradient_does_not_depend_on_the_micro_batch_size(ready: Path) -> None:
-    small = Study.model_validate(override(TINY, {"results": "small", "training": {"micro_batch_tokens": 40}}))
+def test_the_gradient_depends_neither_on_the_micro_batch_size_nor_on_recomputation(ready: Path) -> None:
+    saving = {"micro_batch_tokens": 40, "gradient_checkpointing": True}
+    small = Study.model_validate(override(TINY, {"results": "small", "training": saving}))
     large = Study.model_validate(override(TINY, {"results": "large"}))
     rows = [pq.read_table(distil(s, "opd", 0, 1) / "metrics.parquet").to_pylist() for s in (small, large)]
     for a, b in zip(*rows, strict=True):

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 pytest.importorskip("vllm")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "processes"), [("float32", 1), ("float32", 2), ("bfloat16", 1)])
+def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, processes: int) -> None:
     tiny_model(Path("student"), "qwen3", 64, seed=0, head=32)
     tiny_model(Path("teacher"), "qwen3", 64, seed=1, head=32)
     models = {
@@ -29,12 +29,14 @@ def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str) -> None
     }
     changes = {
         "engine": {"kind": "vllm"}, "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
-        "prompts": {"max_prompt_tokens": 40},
+        "prompts": {"max_prompt_tokens": 40}, "hardware": {"processes": processes},
     }  # fmt: skip
     Path("study.yaml").write_text(yaml.safe_dump({**override(TINY, changes), "models": models}))
     stages = [["prompts"], ["rollouts"], ["verdicts"], ["distil", "--method", "sgopd", "--phase", "1"]]
-    for stage in stages if dtype == "float32" else [stages[0], ["distil", "--method", "opd", "--phase", "1"]]:
-        command = [sys.executable, "-m", "sgopd", *stage, "--study", "study.yaml"]
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
+    for stage in stages:
+        start = torchrun if stage[0] in ("rollouts", "distil") else []
+        command = [sys.executable, "-m", *start, "sgopd", *stage, "--study", "study.yaml"]
         subprocess.run(command, check=True, env=os.environ | {"SGOPD_LOG": "WARNING"})
     [table] = Path("results").rglob("metrics.parquet")
     rows = pq.read_table(table).to_pylist()

@@ -47,7 +47,7 @@ class LiveEngine(Engine, Protocol):
     """An engine whose weights follow a model in training."""
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take over all weights, named as transformers names them, before the next call."""
+        """Take over all weights before the next call."""
         ...
 
     def sleep(self) -> None:

@@ -44,6 +44,7 @@ class ServerEngine:
             choice = self._complete(
                 prompt, max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, top_p=sampling.top_p, seed=seed,
                 stop_token_ids=[self.eos_id], ignore_eos=True, logprobs=0, return_token_ids=True,
+                return_tokens_as_token_ids=True,
             )  # fmt: skip
             ids = [int(token) for token in choice["token_ids"]]
             self._all_real(ids)

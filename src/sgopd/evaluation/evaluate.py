@@ -75,7 +75,7 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
     atomic_write_text(folder / "seconds.json", json.dumps({"evaluate": time.perf_counter() - start}) + "\n")
     rows = read_table(folder / "evaluations.parquet", EVALUATIONS).to_pylist()
     # before the manifest: a process killed between the two does this again, and no point is logged twice
-    _track(study, method, seed, artefacts.final_model(method, seed).fingerprint, rows, folder)
+    _track(artefacts, method, seed, rows, folder)
     finish(
         folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"accuracy": _mean(rows), "rows": len(rows)}
     )
@@ -121,8 +121,9 @@ def _mean(rows: list[dict[str, Any]]) -> float:
     return float(sum(row["reward"] for row in rows) / len(rows))
 
 
-def _track(study: Study, method: str, seed: int, fingerprint: str, rows: list[dict[str, Any]], folder: Path) -> None:
+def _track(artefacts: Artefacts, method: str, seed: int, rows: list[dict[str, Any]], folder: Path) -> None:
     """The evaluation's means go to the same run as its training, at the last step."""
+    study, fingerprint = artefacts.study, artefacts.final_model(method, seed).fingerprint
     metrics = {f"test/avg@{study.evaluation.samples}": _mean(rows), "test/truncated": float(_share(rows, "truncated"))}
     for benchmark in study.prompts.benchmarks:
         metrics[f"test/{benchmark}/avg@{study.evaluation.samples}"] = _mean(
@@ -136,6 +137,10 @@ def _track(study: Study, method: str, seed: int, fingerprint: str, rows: list[di
     ) as run:  # fmt: skip
         run.log(training.steps if training else 0, metrics)
         run.artefact(folder / "evaluations.parquet")
+        if training:
+            run.model(
+                f"{method} seed {seed}", fingerprint, artefacts.final_model(method, seed).folder / "model", made=True
+            )
 
 
 def _share(rows: list[dict[str, Any]], key: str) -> float:

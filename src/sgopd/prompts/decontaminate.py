@@ -30,7 +30,7 @@ class Overlap:
 
 def same_text_key(problem: str) -> str:
     """What two copies of one problem have in common: their characters without layout, spaces and case."""
-    return _LAYOUT.sub("", problem.lower().replace("dfrac", "frac").replace("tfrac", "frac")).rstrip(".")
+    return _LAYOUT.sub("", problem.lower().replace("dfrac", "frac").replace("tfrac", "frac")).rstrip(".?!:;,")
 
 
 def word_runs(problem: str) -> Iterator[tuple[str, ...]]:
@@ -38,6 +38,11 @@ def word_runs(problem: str) -> Iterator[tuple[str, ...]]:
     words = _WORD.findall(problem.lower())
     for start in range(len(words) - N + 1):
         yield tuple(words[start : start + N])
+
+
+def phrases(benchmarks: Mapping[str, Sequence[Row]]) -> list[str]:
+    """The runs of 13 words that stand in so many benchmark problems that they do not count as copied."""
+    return [" ".join(run) for run, count in _texts_with(benchmarks).items() if count >= PHRASE]
 
 
 def find_overlaps(training: Sequence[Row], benchmarks: Mapping[str, Sequence[Row]]) -> list[Overlap]:
@@ -63,16 +68,17 @@ Places = dict[Any, list[tuple[str, str]]]
 def _index(benchmarks: Mapping[str, Sequence[Row]]) -> tuple[Places, Places]:
     exact: Places = defaultdict(list)
     runs: Places = defaultdict(list)
-    texts: Counter[tuple[str, ...]] = Counter()
-    counted: set[str] = set()  # a problem that stands in two benchmarks is one text
     for benchmark, rows in benchmarks.items():
         for row in rows:
-            place, key = (benchmark, row["prompt_id"]), same_text_key(row["problem"])
-            exact[key].append(place)
-            own = set(word_runs(row["problem"]))
-            for run in own:
+            place = (benchmark, row["prompt_id"])
+            exact[same_text_key(row["problem"])].append(place)
+            for run in set(word_runs(row["problem"])):
                 runs[run].append(place)
-            if key not in counted:
-                counted.add(key)
-                texts.update(own)
+    texts = _texts_with(benchmarks)
     return dict(exact), {run: places for run, places in runs.items() if texts[run] < PHRASE}
+
+
+def _texts_with(benchmarks: Mapping[str, Sequence[Row]]) -> Counter[tuple[str, ...]]:
+    """In how many different problems each run of words stands; a problem that two benchmarks share is one."""
+    texts = {same_text_key(row["problem"]): row["problem"] for rows in benchmarks.values() for row in rows}
+    return Counter(run for problem in texts.values() for run in set(word_runs(problem)))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sgopd.prompts.decontaminate import Overlap, find_overlaps, same_text_key
-from sgopd.verifier import readable_gold
+from sgopd.prompts.decontaminate import PHRASE, N, Overlap, find_overlaps, phrases, same_text_key
+from sgopd.verifier import readable_gold, verify
 
 Rows = list[dict[str, Any]]
 CountTokens = Callable[[Sequence[str]], Sequence[int]]  # problems -> length of each rendered prompt in tokens
@@ -36,6 +36,7 @@ class Funnel:
     loaded: int
     steps: list[Step] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
+    phrases: list[str] = field(default_factory=list)  # shared text that was not taken for copied
 
     def drop(self, name: str, rows: Rows, reasons: Mapping[int, str]) -> Rows:
         """Take out the rows at the indices in ``reasons`` and write down why."""
@@ -54,9 +55,16 @@ class Funnel:
         return "\n".join([*lines, "", *self._pairs()])
 
     def _pairs(self) -> list[str]:
+        lines = []
+        if self.phrases:
+            lines += [
+                f"{len(self.phrases)} runs of {N} words stand in {PHRASE} or more benchmark problems and are phrases, not copies, "
+                f"e.g. “{self.phrases[0]}”.",
+                "",
+            ]
         if not self.overlaps:
-            return []
-        lines = ["| training problem | benchmark | problem there | kind | shared text |", "|---|---|---|---|---|"]
+            return lines
+        lines += ["| training problem | benchmark | problem there | kind | shared text |", "|---|---|---|---|---|"]
         for o in self.overlaps:
             lines.append(f"| {o.prompt_id} | {o.benchmark} | {o.benchmark_id} | {o.kind} | {_cell(_short(o.text))} |")
         return [*lines, ""]
@@ -94,7 +102,7 @@ def clean_training(
     rows = funnel.drop("answer that the verifier cannot read", rows, _unreadable(rows))
     if max_tokens is not None and count_tokens is not None:
         rows = funnel.drop(f"longer than {max_tokens} tokens", rows, _too_long(rows, max_tokens, count_tokens))
-    funnel.overlaps = find_overlaps(rows, benchmarks)
+    funnel.overlaps, funnel.phrases = find_overlaps(rows, benchmarks), phrases(benchmarks)
     return funnel.drop("shared with a benchmark", rows, _contaminated(rows, funnel.overlaps)), funnel
 
 
@@ -126,12 +134,16 @@ def _empty(rows: Rows) -> dict[int, str]:
 
 
 def _contradictory(rows: Rows) -> dict[int, str]:
-    """One problem with two answers: nobody knows which is right, so none is trained on."""
-    answers: dict[str, set[str]] = defaultdict(set)
+    """One problem with two answers: nobody knows which is right, so none is trained on. 1/2 and 0.5 are one answer."""
+    answers: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
-        answers[same_text_key(row["problem"])].add(same_text_key(row["answer"]))
-    found = [answers[same_text_key(row["problem"])] for row in rows]
-    return {i: " / ".join(sorted(several)) for i, several in enumerate(found) if len(several) > 1}
+        answers[same_text_key(row["problem"])].setdefault(same_text_key(row["answer"]), row["answer"])
+    several = {problem: list(found.values()) for problem, found in answers.items() if len(found) > 1}
+    pairs = [(problem, found[0], other) for problem, found in several.items() for other in found[1:]]
+    verdicts = verify([first for _, first, _ in pairs], [rf"\boxed{{{other}}}" for *_, other in pairs])
+    differ = {problem for (problem, *_), v in zip(pairs, verdicts, strict=True) if v.verdict != "correct"}
+    keys = [same_text_key(row["problem"]) for row in rows]
+    return {i: " / ".join(several[key]) for i, key in enumerate(keys) if key in differ}
 
 
 def _duplicates(rows: Rows) -> dict[int, str]:

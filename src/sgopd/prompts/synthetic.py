@@ -17,6 +17,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 LOWEST, HIGHEST = 0, 99  # range of every running value, so that a number has at most two digits
 FLAWED_OPERAND = -7
+PATIENCE = 30_000  # draws without a new chain until there are held to be no more
 
 
 class SyntheticSource(BaseModel):
@@ -91,10 +92,13 @@ def problems(seed: int, split: Split, count: int, operations: tuple[int, int]) -
     """
     random = stream(seed, "synthetic", split, *operations)
     found: dict[str, Chain] = {}
-    for _ in range(1000 * count):
+    in_vain = 0  # draws since the last new chain
+    while in_vain < max(PATIENCE, 300 * len(found)):
         chain = draw(random, int(random.integers(operations[0], operations[1] + 1)))
-        if chain.split == split:
-            found.setdefault(chain.expression, chain)
+        in_vain += 1
+        if chain.split == split and chain.expression not in found:
+            found[chain.expression] = chain
+            in_vain = 0
         if len(found) == count:
             return list(found.values())
     raise ValueError(f"only {len(found)} of {count} different {split} problems with {operations} operations were found")

@@ -17,6 +17,7 @@ from sgopd.config import Study, differing_keys
 from sgopd.evaluation.comparison import compare as compare_methods
 from sgopd.evaluation.metrics import per_problem
 from sgopd.reporting import collect, figures, tables
+from sgopd.reporting.publish import publish
 from sgopd.reporting.report import ReportInputs, write_report
 from sgopd.store import atomic_path, atomic_write_text, clear, fingerprint, finish
 
@@ -177,17 +178,10 @@ def report(study: Study, out: Path | None = None) -> Path:
         results / CHECKSUMS, "report", comparison.fingerprint, {"tables": comparison.fingerprint}, {},
         [path, *results.glob("figures/*")],
     )  # fmt: skip
-    with tracking.run(
-        study.name, tracking.method_name("report", study.point), 0, fingerprint=comparison.fingerprint,
-        phase="evaluation", params={}, tags={"point": study.point},
-    ) as run:  # fmt: skip
-        for file in [
-            path,
-            tables_folder / "main.md",
-            tables_folder / "main.csv",
-            *sorted((results / "figures").glob("*.png")),
-        ]:
-            run.artefact(file)
+    pictures = sorted((results / "figures").glob("*.png"))
+    publish(
+        study, numbers, metric_names(study), [path, tables_folder / "main.md", tables_folder / "main.csv", *pictures]
+    )
     return path
 
 

@@ -3,7 +3,7 @@
 W' = W + (alpha / rank) B A. Weights leave merged, under the plain names. Knows no study.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -49,3 +49,12 @@ def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
             a, b = whole(module.lora_A[NAME].weight), whole(module.lora_B[NAME].weight)
             weight = (weight.float() + module.scaling[NAME] * (b @ a)).to(weight.dtype)
         yield name.replace(".base_layer.", "."), weight
+
+
+def as_stored(model: Any, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The weights under the names and in the shapes of a checkpoint on disk, as vLLM reads them: in memory transformers keeps a
+    mixture's experts in one tensor, on disk each has its own."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    for name, weight in weights:
+        yield from revert_weight_conversion(model, {name: weight}).items()

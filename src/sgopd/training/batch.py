@@ -29,6 +29,7 @@ class Batch:
     logp_s: Tensor  # [B, T] behaviour = student before the update
     logp_t: Tensor  # [B, T] teacher
     logp_ref: Tensor | None  # [B, T] reference policy, where the rule reads it
+    logp_old: Tensor | None = None  # [B, T] the trainer's own before its first update, where another engine sampled
 
     @property
     def reward(self) -> Tensor:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sgopd.engines.forward import is_sharded
 from sgopd.errors import UserError
 from sgopd.store import MANIFEST, atomic_write_text, clear, finish, verify
-from sgopd.training.adapters import plain_weights
+from sgopd.training.adapters import as_stored, plain_weights
 from sgopd.training.distributed import barrier, first, rank, whole, world
 
 logger = logging.getLogger(__name__)
@@ -44,19 +44,19 @@ def save_model(model: Any, folder: Path) -> None:
         model.save_pretrained(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    names, size = [], 0
+    places, size = {}, 0
     own: dict[str, torch.Tensor] = {}
-    for i, (name, tensor) in enumerate(plain_weights(model)):
-        names.append(name)
-        size += tensor.numel() * tensor.element_size()
-        if i % world() == rank():
-            own[name] = tensor.cpu().contiguous()
+    for i, weight in enumerate(plain_weights(model)):
+        for name, tensor in as_stored(model, [weight]):
+            places[name] = _part("model", i % world())
+            size += tensor.numel() * tensor.element_size()
+            if i % world() == rank():
+                own[name] = tensor.cpu().contiguous()
     save_file(own, folder / _part("model", rank()), metadata={"format": "pt"})
     if first():
         model.config.save_pretrained(folder)
         model.generation_config.save_pretrained(folder)
         if world() > 1:
-            places = {name: _part("model", i % world()) for i, name in enumerate(names)}
             index = {"metadata": {"total_size": size}, "weight_map": places}
             atomic_write_text(
                 folder / "model.safetensors.index.json", json.dumps(index, indent=1, sort_keys=True) + "\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sgopd import tracking
-from sgopd.artefacts import Artefact, Artefacts
+from sgopd.artefacts import Artefact, Artefacts, uses_cache
 from sgopd.config import Study
 from sgopd.errors import NotFinite
 from sgopd.progress import Reporter, track
@@ -52,11 +52,23 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
         tags={"point": study.point},
     )  # fmt: skip
     with tracked if first() else contextlib.nullcontext() as run:
+        if run:
+            _link(run, artefacts, method)
         _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
         _write(folder, artefact, learner, progress)
     if first():
         checkpoints.remove()
     return folder
+
+
+def _link(run: tracking.Run, artefacts: Artefacts, method: str) -> None:
+    """The data sets and models that the run reads."""
+    run.dataset("prompts", artefacts.prompts.fingerprint, artefacts.prompts.folder)
+    if uses_cache(artefacts.study.runs[method]):
+        run.dataset("teacher rollouts", artefacts.rollouts.fingerprint, artefacts.rollouts.folder)
+    for role in ("teacher", "student"):
+        model = artefacts.model(role)
+        run.model(role, model.fingerprint, model.folder)
 
 
 def _start(

@@ -113,6 +113,18 @@ def add_up(totals: dict[str, float]) -> dict[str, float]:
     }
 
 
+def anyone(flag: bool) -> bool:
+    """Whether the flag is up in any process; the same answer in all."""
+    return add_up({"flag": float(flag)})["flag"] > 0
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of a CPU tensor over processes, on each."""
+    if world() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
 def gather(table: pa.Table) -> list[pa.Table]:
     """The tables of all processes, in order, on every process."""
     if world() == 1:

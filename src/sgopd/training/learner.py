@@ -28,8 +28,8 @@ from sgopd.training.data import TeacherSample, order, teacher_samples
 from sgopd.training.distributed import first, share
 from sgopd.training.finite import check_batch, check_weights, save_evidence
 from sgopd.training.judge import judge
-from sgopd.training.student import student_engine, trained_student
-from sgopd.training.update import clipped_step, imitation_gradient, policy_gradient
+from sgopd.training.student import Follower, student_engine, trained_student
+from sgopd.training.update import clipped_step, imitation_gradient, own_logprobs, policy_gradient
 from sgopd.verifier import VerifierOptions
 
 VALIDATION = "validation/accuracy"
@@ -157,6 +157,9 @@ class Learner:
         updates = self.training.updates_per_batch
         size = len(batch.prompts) // updates
         teacher = None if self.training.objective.base == "sampled" else self.teacher_model()
+        if updates > 1 and isinstance(self.student, Follower):
+            budget = self.training.micro_batch_tokens
+            batch = replace(batch, logp_old=own_logprobs(self.model, batch, budget, self.pair.pad_id))
         with self._timed("update"):
             for first in range(0, len(batch.prompts), size):
                 rows = range(first, first + size)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from sgopd.training.distributed import add_up, world
+from sgopd.training.distributed import anyone, world
 
 EXIT_CODE = 128 + signal.SIGTERM
 
@@ -45,7 +45,7 @@ class Stop:
 
     def after_step(self) -> None:
         """Leave if any process was asked to."""
-        if add_up({"asked": float(self.asked)})["asked"]:
+        if anyone(self.asked):
             raise SystemExit(EXIT_CODE)
 
 

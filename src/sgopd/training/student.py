@@ -14,7 +14,7 @@ from sgopd.engines.base import Engine, LiveEngine, Rollout, Sampling
 from sgopd.engines.forward import is_sharded
 from sgopd.models import own_device
 from sgopd.pair import Engines
-from sgopd.training.adapters import add_adapters, plain_weights
+from sgopd.training.adapters import add_adapters, as_stored, plain_weights
 from sgopd.training.checkpoint import load_adapters
 from sgopd.training.distributed import SharedWork, shard, world
 
@@ -44,23 +44,30 @@ def student_engine(engines: Engines, model: Any) -> Engine:
         return engines.over(model)
     engine = engines.sampler(engines.artefacts.source("student"))
     shared = engine if world() == 1 else SharedWork(engine, engines.tensor_parallel)
-    return Follower(shared, model)
+    return Follower(shared, model, stored=engines.study.engine.kind == "vllm")
 
 
 class Follower:
-    """An engine that takes over the model's weights before it works and gives its memory back afterwards."""
+    """An engine that takes over the model's weights before it works and gives its memory back afterwards.
 
-    def __init__(self, engine: LiveEngine, model: Any) -> None:
-        self.engine, self.model = engine, model
+    stored: it names weights as a checkpoint does, not as the model in memory.
+    """
+
+    def __init__(self, engine: LiveEngine, model: Any, stored: bool = False) -> None:
+        self.engine, self.model, self.stored = engine, model, stored
 
     def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
-        self.engine.update(plain_weights(self.model))
+        self._follow()
         rollouts = self.engine.sample(prompts, sampling, seeds)
         self.engine.sleep()
         return rollouts
 
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
-        self.engine.update(plain_weights(self.model))
+        self._follow()
         scores = self.engine.score(prompts, responses)
         self.engine.sleep()
         return scores
+
+    def _follow(self) -> None:
+        weights = plain_weights(self.model)
+        self.engine.update(as_stored(self.model, weights) if self.stored else weights)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sgopd.config import Objective, Training
-from sgopd.engines.forward import response_hidden, with_weights
+from sgopd.engines.forward import response_hidden, response_logprobs, with_weights
 from sgopd.errors import NotFinite
 from sgopd.objectives import (
     TokenLogprob,
@@ -30,7 +30,7 @@ from sgopd.objectives import (
 )
 from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
 from sgopd.training.data import TeacherSample
-from sgopd.training.distributed import add_up, deal, whole
+from sgopd.training.distributed import add_up, deal, summed, whole
 
 
 @dataclass
@@ -91,15 +91,17 @@ def _sampled_gradient(
     objective, responses = training.objective, [batch.responses[i] for i in micro]
     mask = length_mask(responses)
     A, behaviour = (x[micro, : mask.shape[1]] for x in (advantage, batch.logp_s))
-    old = behaviour if training.updates_per_batch > 1 else None
+    before = batch.logp_s if batch.logp_old is None else batch.logp_old
+    old = before[micro, : mask.shape[1]] if training.updates_per_batch > 1 else None
     clamps: dict[str, Any] = {"clip_epsilon": objective.clip_epsilon, "importance_cap": objective.importance_cap}
     share = aggregation_weight(mask, objective.aggregate, total)
     flat_A, flat_behaviour, flat_share = (x[mask].to(model.device) for x in (A, behaviour, share))
+    flat_old = None if old is None else old[mask].to(model.device)
 
     def token_weight(logp: Tensor, rows: slice) -> Tensor:
-        b = flat_behaviour[rows]
+        live_old = None if flat_old is None else flat_old[rows]
         return flat_share[rows] * policy_gradient_weight(
-            logp, flat_A[rows], logp_old=None if old is None else b, logp_behaviour=b, **clamps
+            logp, flat_A[rows], logp_old=live_old, logp_behaviour=flat_behaviour[rows], **clamps
         )
 
     def forward() -> tuple[Tensor, TokenLogprob]:
@@ -113,6 +115,20 @@ def _sampled_gradient(
         agg=objective.aggregate, total=total, **clamps,
     )  # fmt: skip
     return loss.item(), diagnostics | {"entropy": token.entropy.mean().item()}
+
+
+@torch.no_grad()
+def own_logprobs(model: Any, batch: Batch, token_budget: int, pad_id: int) -> Tensor:
+    """Log-probs [B, T] of the batch's tokens under the model as it is now, worked out by all processes."""
+    found = torch.zeros(batch.mask.shape)
+    prompts = [prompt.token_ids for prompt in batch.prompts]
+    lengths = [len(p) + len(r) for p, r in zip(prompts, batch.responses, strict=True)]
+    for picked, counts in deal(micro_batches(lengths, token_budget)):
+        responses = [batch.responses[i] for i in picked]
+        flat, _ = response_logprobs(model, [prompts[i] for i in picked], responses, pad_id)
+        mask = length_mask(responses)
+        found[picked, : mask.shape[1]] += counts * unflatten(flat.cpu(), mask)
+    return summed(found)
 
 
 def _divergence_gradient(

@@ -3,10 +3,19 @@
 Functions over a ``Reader``; parser.py holds the levels above.
 """
 
-import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from sgopd.verifier.leaves import (
+    literal,
+    names_inside,
+    num_literal,
+    read_based,
+    read_repeating,
+    read_subscript,
+    split_digit,
+)
+from sgopd.verifier.matrices import read_matrix
 from sgopd.verifier.nodes import (
     ACCENTS,
     CONSTANTS,
@@ -15,6 +24,7 @@ from sgopd.verifier.nodes import (
     GREEK,
     IGNORED,
     NUMBER_SETS,
+    RELATIONS,
     SET_OPERATIONS,
     Node,
     TooLargeError,
@@ -22,15 +32,16 @@ from sgopd.verifier.nodes import (
     UnreadableError,
     num,
 )  # fmt: skip
-from sgopd.verifier.normalise import MAX_DIGITS, Number
+from sgopd.verifier.normalise import MAX_DIGITS
 
 if TYPE_CHECKING:
     from sgopd.verifier.parser import Reader
 
 CLOSING = {"(": (")", "]"), "[": (")", "]"), r"\{": (r"\}",), "langle": ("rangle",)}
 OPENING_COMMANDS = frozenset(
-    "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline pmod infty R mod".split()
+    "frac sqrt binom dbinom tbinom lfloor lceil lvert lVert mathbb begin langle overline infty R".split()
 )
+OPERATORS = frozenset(("times", "cdot", "div", *RELATIONS, *SET_OPERATIONS))
 FUNCTION_NAMES = frozenset(("f", "g", "F", "G", "\\phi", "\\varphi", "\\psi"))
 BRACKETED = {
     "lfloor": ("rfloor", "floor"),
@@ -38,8 +49,6 @@ BRACKETED = {
     "lvert": ("rvert", "abs"),
     "lVert": ("rVert", "abs"),
 }
-MATRICES = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix",
-            "vmatrix": "det", "array": "matrix"}  # fmt: skip
 
 
 def begins_factor(reader: "Reader") -> bool:
@@ -82,7 +91,7 @@ def read_argument(reader: "Reader") -> Node:
     if reader.token.value == "{" and reader.token.kind == "mark":
         return read_group(reader)
     if reader.token.kind == "num" and len(reader.token.value) > 1 and reader.token.value.isdigit():
-        return num(_split_digit(reader))
+        return num(split_digit(reader))
     return read_atom(reader)
 
 
@@ -93,45 +102,16 @@ def read_exponent(reader: "Reader") -> Node:
     return read_atom(reader)
 
 
-def _split_digit(reader: "Reader") -> int:
-    token = reader.token
-    reader.tokens[reader.at] = type(token)("num", token.value[1:])
-    return int(token.value[0])
-
-
 def _read_number(reader: "Reader") -> Node:
     text = reader.take().value
     if reader.token.value == "_" and text.isdigit():
-        return _read_based(reader, text)
+        return read_based(reader, text)
     if len(text) > MAX_DIGITS:
         raise TooLargeError("a number of too many digits")
-    node = Node("num", number=_literal(text))
+    node = Node("num", number=literal(text))
     if not text.isdigit():
-        return _repeating(reader, text) if "." in text and reader.token.value == "overline" else node
+        return read_repeating(reader, text) if "." in text and reader.token.value == "overline" else node
     return _mixed(reader, int(text)) or node
-
-
-def _literal(text: str) -> Number:
-    mantissa, _, exponent = text.lower().partition("e")
-    if len(exponent) > 4:
-        raise TooLargeError("an exponent of too many digits")
-    whole, _, part = mantissa.partition(".")
-    digits = len((whole + part).lstrip("0"))
-    value = Fraction(int((whole + part) or "0"), 10 ** len(part)) * Fraction(10) ** int(exponent or 0)
-    return Number(value, max(0, len(part) - int(exponent or 0)) if part else 0, digits)
-
-
-def _repeating(reader: "Reader", text: str) -> Node:
-    r"""``0.1\overline{6}``."""
-    reader.take()
-    reader.expect("{")
-    period = reader.take().value
-    reader.expect("}")
-    if not period.isdigit():
-        raise UnreadableError("a period that is not made of digits")
-    start = _literal(text)
-    places = len(text.partition(".")[2])
-    return num(start.value + Fraction(int(period), (10 ** len(period) - 1) * 10**places))
 
 
 def _mixed(reader: "Reader", whole: int) -> Node | None:
@@ -152,33 +132,6 @@ def _mixed(reader: "Reader", whole: int) -> Node | None:
     return None
 
 
-def _read_based(reader: "Reader", digits: str) -> Node:
-    """``204_5``: a numeral in base 5, never the number 204."""
-    base = _subscript(reader).strip("()")
-    return (
-        Node("num", number=_literal(digits))
-        if base == "10"
-        else Node("based", name=f"{digits.lstrip('0') or '0'}_{base}")
-    )
-
-
-def _subscript(reader: "Reader") -> str:
-    """The text of ``_...``, which is a part of a name."""
-    reader.expect("_")
-    if not (reader.token.value == "{" and reader.token.kind == "mark"):
-        return reader.take().value
-    depth = 0
-    parts: list[str] = []
-    while True:
-        token = reader.take()
-        depth += (token.value == "{") - (token.value == "}")
-        if token.kind == "end":
-            raise UnreadableError("a subscript is never closed")
-        if depth == 0:
-            return "".join(parts[1:])
-        parts.append(token.value)
-
-
 def _read_name(reader: "Reader", command: bool = False) -> Node:
     value = reader.take().value
     called = value == "I" and reader.token.value == "("
@@ -190,7 +143,7 @@ def _read_name(reader: "Reader", command: bool = False) -> Node:
             reader.take()
             name += "'"
         else:
-            name += "_" + _subscript(reader)
+            name += "_" + read_subscript(reader)
     return _call(reader, name) or Node("sym", name=name)
 
 
@@ -212,8 +165,8 @@ def _read_bracket(reader: "Reader") -> Node:
     opening = reader.take().value
     if opening == "{":
         node = reader.read_list()
-        if reader.accept("choose"):
-            node = Node("binom", (node, reader.read_list()))
+        if reader.token.value in ("choose", "over") and reader.token.kind == "command":
+            node = Node("binom" if reader.take().value == "choose" else "div", (node, reader.read_list()))
         reader.expect("}")
         return node
     if opening == "|":
@@ -285,7 +238,7 @@ def _read_command(reader: "Reader") -> Node:
         reader.expect(closing)
         return Node(operation, (inner,))
     if name in ACCENTS:
-        return Node("sym", name=f"{name} {_names_inside(reader)}")
+        return Node("sym", name=f"{name} {names_inside(reader)}")
     return _read_construct(reader, name)
 
 
@@ -302,26 +255,16 @@ def _read_construct(reader: "Reader", name: str) -> Node:
         radicand = read_argument(reader) if reader.token.value != "(" else read_atom(reader)
         return Node("root", (radicand, index))
     if name in ("mathbb", "R"):
-        letter = "R" if name == "R" else _names_inside(reader)
-        subscript = "_" + _subscript(reader) if reader.token.value == "_" else ""
+        letter = "R" if name == "R" else names_inside(reader)
+        subscript = "_" + read_subscript(reader) if reader.token.value == "_" else ""
         if letter in NUMBER_SETS and not subscript:
             return Node("const", name=NUMBER_SETS[letter])
         return Node("sym", name=f"mathbb {letter}{subscript}")
     if name == "begin":
-        return _read_matrix(reader)
-    raise UnknownNotationError(f"unknown command \\{name}" if name not in SET_OPERATIONS else "a set is missing")
-
-
-def _names_inside(reader: "Reader") -> str:
-    r"""The text of a group of letters and digits: ``\overline{AB}``."""
-    if reader.token.value != "{":
-        return reader.take().value
-    reader.take()
-    parts = []
-    while reader.token.kind in ("letter", "num", "text"):
-        parts.append(reader.take().value)
-    reader.expect("}")
-    return "".join(parts)
+        return read_matrix(reader)
+    if name in OPERATORS:
+        raise UnreadableError(f"nothing stands before \\{name}")
+    raise UnknownNotationError(f"unknown command \\{name}")
 
 
 def _read_function(reader: "Reader") -> Node:
@@ -335,19 +278,17 @@ def _read_function(reader: "Reader") -> Node:
             base = (read_argument(reader),)
         elif reader.accept("^"):
             power = read_argument(reader)
-    if power is not None and power == Node("neg", (num_literal("1"),)) and name in ("sin", "cos", "tan"):
+    if power is not None and power == Node("neg", (num_literal("1"),)) and f"arc{name}" in FUNCTIONS:
         name, power = "arc" + name, None
     call = Node("fn", (_function_argument(reader), *base), name)
     return Node("pow", (call, power)) if power is not None else call
 
 
-def num_literal(text: str) -> Node:
-    return Node("num", number=_literal(text))
-
-
 def _function_argument(reader: "Reader") -> Node:
     if reader.token.value in ("(", "{", "[") and reader.token.kind == "mark":
         bracket = read_atom(reader)
+        if bracket.op == "seq" and bracket.name in ("(]", "[)"):
+            raise UnreadableError("brackets around arguments that do not fit")
         bracket = bracket.args[0] if bracket.op == "paren" else bracket
         if reader.accept("^"):
             exponent = read_group(reader) if reader.token.value == "{" else read_exponent(reader)
@@ -362,36 +303,3 @@ def _function_argument(reader: "Reader") -> Node:
         reader.take()
         argument = Node("div", (argument, reader.read_power()))
     return argument
-
-
-def _read_matrix(reader: "Reader") -> Node:
-    environment = _names_inside(reader)
-    if environment not in MATRICES:
-        raise UnknownNotationError(f"unknown environment {environment!r}")
-    if environment == "array":
-        read_until_brace_closes(reader)
-    rows: list[tuple[Node, ...]] = []
-    row: list[Node] = []
-    while True:
-        row.append(reader.read_relation())
-        if reader.accept("&"):
-            continue
-        rows.append(tuple(row))
-        row = []
-        ended = not reader.accept("\\\\")
-        if ended or reader.token.value == "end":
-            break
-    reader.expect("end")
-    _names_inside(reader)
-    if len({len(r) for r in rows}) != 1:
-        raise UnreadableError("rows of different length")
-    return Node(MATRICES[environment], tuple(Node("row", r) for r in rows))
-
-
-def read_until_brace_closes(reader: "Reader") -> None:
-    """Skip the column specification of an array."""
-    if not reader.accept("{"):
-        return
-    while not reader.accept("}"):
-        if reader.take().kind == "end" or re.fullmatch(r"\d+", reader.token.value):
-            raise UnreadableError("an array without columns")

@@ -14,7 +14,7 @@ from types import TracebackType
 from sgopd.errors import UserError
 from sgopd.verifier.pool import Outcome, Task
 
-VERSION = 1  # raise it with every change that can change a verdict: old entries are then not found
+VERSION = 2  # raise it with every change that can change a verdict: old entries are then not found
 WAIT_S = 60.0  # for another process's write to end
 CHUNK = 500
 

@@ -5,6 +5,7 @@ not at all. Knows nothing of how answers are compared.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sgopd.errors import UserError
-from sgopd.store import atomic_path
 from sgopd.verifier.judge import verify
 from sgopd.verifier.types import Verdict, VerifierOptions
 
+log = logging.getLogger(__name__)
 CHUNK = 4_096  # cases in memory at a time
 POLICIES = ("extract", "decimal_places")
 SUITE_KEYS = ("match_types", "precision", "allow_set_relation_comp")  # of suites written for math-verify
@@ -37,6 +38,8 @@ def check_file(cases_path: Path, out_path: Path, options: VerifierOptions | None
 
     Raises UserError, naming file, line and key, for a line that is no case.
     """
+    from sgopd.store import atomic_path  # here: it brings pyarrow along, which no worker process needs
+
     options = options or VerifierOptions(extract="stated")
     verdicts: list[Verdict] = []
     with atomic_path(Path(out_path)) as temporary, temporary.open("w", encoding="utf-8") as out:
@@ -92,21 +95,22 @@ def _case(line: str, where: str, options: VerifierOptions, number: int) -> Case:
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
-    value = row.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise UserError(f"{where}: {key} must be a text, not {type(value).__name__}")
-    return value
+    """A missing key is an error; null is an empty text, which gets a verdict of its own; other values as JSON writes them."""
+    if key not in row:
+        raise UserError(f"{where}: no {key!r}; a case needs gold and response")
+    value = row[key]
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 def _options(row: Mapping[str, Any], options: VerifierOptions, where: str) -> VerifierOptions:
-    """The policies that a line sets for itself. ``precision`` of a math-verify suite is the number of decimal places."""
-    known = (*POLICIES, *SUITE_KEYS)
-    if not isinstance(row, Mapping) or (unknown := [key for key in row if key not in known]):
-        raise UserError(
-            f"{where}: options {unknown if isinstance(row, Mapping) else row!r}; known are {', '.join(known)}"
-        )
+    """The policies that a line sets for itself. ``precision`` of a math-verify suite is the number of decimal places.
+
+    Other suites' settings are ignored with a warning: their files shall run as they are.
+    """
+    if not isinstance(row, Mapping):
+        raise UserError(f'{where}: options must be an object such as {{"extract": "boxed"}}, not {row!r}')
+    if unknown := sorted(set(row) - {*POLICIES, *SUITE_KEYS}):
+        log.warning("%s: options %s are not known here and ignored; known are %s", where, unknown, ", ".join(POLICIES))
     changes = {key: row[key] for key in POLICIES if key in row}
     if "precision" in row:
         changes["decimal_places"] = row["precision"]

@@ -3,28 +3,32 @@
 In: gold and answer as text. Out: a ``Decision``; ``equal`` is None when the notation is not known here. Always bounded.
 """
 
+import re
+from functools import reduce
 from itertools import combinations
 
 from sgopd.verifier import matrices, words
 from sgopd.verifier.cheap import Decision
 from sgopd.verifier.equality import names
 from sgopd.verifier.lexer import has_grouped_digits
-from sgopd.verifier.lists import same_list
+from sgopd.verifier.lists import grouped, same_list, spread
 from sgopd.verifier.nodes import Node, TooLargeError, UnknownNotationError, UnreadableError
-from sgopd.verifier.normalise import clean, read_decimal_comma, read_number
+from sgopd.verifier.normalise import clean, read_decimal_comma, read_number, squeeze
 from sgopd.verifier.numbers import numbers_agree
 from sgopd.verifier.parser import parse
-from sgopd.verifier.relations import same_relation
+from sgopd.verifier.relations import exact, same_relation
 from sgopd.verifier.scalars import is_scalar, same_scalar
 from sgopd.verifier.sets import pieces_of, same_pieces
 from sgopd.verifier.values import UndefinedError
 
+_DOLLARS = re.compile(r"\\\$\s*(\d+(?:,\d{3})*(?:\.\d+)?)(?!\s*\\(?:text|mathrm))")
+_EVENT = re.compile(r"(?:\\?Pr?|\\Pr|\\mathbb ?\{[PE]\}|E|Var)\s*[(\[][^=]{1,80}[)\]]\s*=\s*(?=[^=]+$)")
 SET_OPS = ("seq", "set", "cup", "cap", "minus", "rel", "list")
 
 
 def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decision:
     """Compare two answers by what they mean. Raises nothing but MemoryError."""
-    gold, answer = clean(gold), clean(answer)
+    gold, answer = _without_event(clean(_dollars(gold)), clean(_dollars(answer)))
     picked = words.choice(gold, answer)
     if picked is not None:
         return Decision(picked, "multiple-choice letter")
@@ -43,6 +47,22 @@ def compare(gold: str, answer: str, decimal_places: int | None = None) -> Decisi
         return Decision(False, f"not computed: {error or 'too large'}")
 
 
+def _without_event(gold: str, answer: str) -> tuple[str, str]:
+    """``P(X > 1) = 0.3`` as 0.3 where the other answer is no equation, or says it of the same."""
+    ours, theirs = _EVENT.match(gold), _EVENT.match(answer)
+    if ours and theirs:
+        same_event = squeeze(ours.group()) == squeeze(theirs.group())
+        return (gold[ours.end() :], answer[theirs.end() :]) if same_event else (gold, answer)
+    if ours and "=" not in answer:
+        return gold[ours.end() :], answer
+    return (gold, answer[theirs.end() :]) if theirs and "=" not in gold else (gold, answer)
+
+
+def _dollars(text: str) -> str:
+    r"""``\$5`` as an amount in dollars, so that it is not taken for five cents."""
+    return _DOLLARS.sub(r"\1\\text{ dollars}", text)
+
+
 def _compare_readings(gold: str, answer: str, places: int | None) -> Decision:
     """``1,234`` may be a number or a list: the answers agree if they do under one way of reading them."""
     unreadable: UnreadableError | None = None
@@ -50,7 +70,7 @@ def _compare_readings(gold: str, answer: str, places: int | None) -> Decision:
     for gold_node in _readings(gold):
         for answer_node in _readings(answer):
             try:
-                if same(gold_node, answer_node, places):
+                if same(_products(gold_node, answer_node), _products(answer_node, gold_node), places):
                     return Decision(True, "same value")
                 decided = True
             except UnreadableError as error:
@@ -61,13 +81,27 @@ def _compare_readings(gold: str, answer: str, places: int | None) -> Decision:
 
 
 def _readings(text: str) -> list[Node]:
-    first = parse(text)
+    first = grouped(exact(parse(text)))
     if not has_grouped_digits(text):
         return [first]
     try:
-        return [first, parse(text, group_digits=False)]
+        return [first, grouped(exact(parse(text, group_digits=False)))]
     except UnreadableError:
         return [first]
+
+
+def _products(node: Node, other: Node) -> Node:
+    """``RC`` as ``R C`` where the other answer has R and C by themselves, and not RC."""
+    apart, known = names(node), names(other)
+    runs = {n for n in apart - known if len(n) > 1 and n.isalpha() and n.isupper() and known.issuperset(n)}
+    return _split(node, runs) if runs else node
+
+
+def _split(node: Node, runs: set[str]) -> Node:
+    if node.op == "sym" and node.name in runs:
+        first, *others = (Node("sym", name=letter) for letter in node.name)
+        return reduce(lambda left, right: Node("mul", (left, right)), others, first)
+    return Node(node.op, tuple(_split(part, runs) for part in node.args), node.name, node.number)
 
 
 def same(gold: Node, answer: Node, places: int | None = None) -> bool:
@@ -75,11 +109,17 @@ def same(gold: Node, answer: Node, places: int | None = None) -> bool:
     gold, answer = _simplified(gold), _simplified(answer)
     if gold == answer:
         return True
+    if gold.op == answer.op == "text":
+        return words.same_words(gold.name, answer.name)
+    gold, answer = _named_set(gold), _named_set(answer)
     if "text" in (gold.op, answer.op):
-        return gold.op == answer.op and words.same_words(gold.name, answer.name)
+        return False
+    if "mod" in (gold.op, answer.op):
+        return _same_residue(gold, answer, places)
     if "rel" in (gold.op, answer.op) and (decided := _same_relation_or_set(gold, answer, places)) is not None:
         return decided
     if "list" in (gold.op, answer.op):
+        gold, answer = _as_set(gold, answer), _as_set(answer, gold)
         return _same_set(gold, answer, places) or same_list(gold, answer, places, same)
     gold, answer = _single(gold), _single(answer)
     if is_scalar(gold) and is_scalar(answer):
@@ -91,22 +131,48 @@ def same(gold: Node, answer: Node, places: int | None = None) -> bool:
     return _same_set(gold, answer, places) or _same_collection(gold, answer, places)
 
 
+def _as_set(node: Node, other: Node) -> Node:
+    r"""``0, 2`` as a set where the other is ``\{0\} \cup \{2\}``."""
+    values = node.op == "list" and all(map(is_scalar, node.args))
+    return Node("set", node.args) if values and other.op in ("cup", "cap", "minus") else node
+
+
+def _named_set(node: Node) -> Node:
+    name = words.named_set(node.name) if node.op == "text" else None
+    return node if name is None else Node("const", name=name)
+
+
+def _same_residue(gold: Node, answer: Node, places: int | None) -> bool:
+    """``3 (mod 5)`` is ``8 (mod 5)``, and the number 3."""
+    if gold.op == answer.op:
+        if not same(gold.args[1], answer.args[1], places):
+            return False
+        left, right, modulus = (_integer(n) for n in (gold.args[0], answer.args[0], gold.args[1]))
+        if left is not None and right is not None and modulus:
+            return (left - right) % modulus == 0
+        return same(gold.args[0], answer.args[0], places)
+    residue, other = (gold, answer) if gold.op == "mod" else (answer, gold)
+    value, modulus = (_integer(n) for n in residue.args)
+    return value is not None and modulus is not None and 0 <= value < modulus and same(residue.args[0], other, places)
+
+
+def _integer(node: Node) -> int | None:
+    if node.op == "neg":
+        value = _integer(node.args[0])
+        return None if value is None else -value
+    return int(node.number.value) if node.number is not None and node.number.value.denominator == 1 else None
+
+
 def _single(node: Node) -> Node:
     """A set of one number is that number."""
-    return node.args[0] if node.op == "set" and len(node.args) == 1 else node
+    return node.args[0] if node.op == "set" and len(node.args) == 1 and node.args[0].op not in ("set", "list") else node
 
 
 def _simplified(node: Node) -> Node:
     """Without outer brackets; matrices computed; plus-minus written out as two answers."""
     while node.op == "paren":
         node = node.args[0]
-    return matrices.reduced(_spread(node))
-
-
-def _spread(node: Node) -> Node:
-    from sgopd.verifier.lists import spread
-
-    return spread(node)
+    return matrices.reduced(spread(node))
 
 
 def _same_relation_or_set(gold: Node, answer: Node, places: int | None) -> bool | None:

@@ -102,9 +102,19 @@ def _rounded(gold: Node, answer: Node, left: Value, right: Value) -> bool:
     return _close(left, right, digits)
 
 
+def is_rounded(node: Node, shown: Number) -> bool:
+    """Whether ``shown`` is the value of a constant formula, rounded or cut to the digits that it shows."""
+    mp.dps = DIGITS
+    try:
+        value = value_of(node, {})
+    except UndefinedError:
+        return False
+    return not _is_complex(value) and rounds_to(_nearest_fraction(value, shown.places), shown)
+
+
 def _nearest_fraction(exact: Value, places: int) -> Fraction:
     scale = 10 ** (places + 9)
-    return Fraction(int(mpmath.nint(number(exact) * scale)), scale)
+    return Fraction(int(mpmath.nint(mpmath.re(number(exact)) * scale)), scale)
 
 
 def _close(left: Value, right: Value, digits: int) -> bool:

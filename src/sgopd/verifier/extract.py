@@ -6,7 +6,7 @@ In: the response's text and how far to go (boxed | stated | guess). Out: the ans
 import re
 from dataclasses import dataclass
 
-from sgopd.verifier.boxes import Box, final_group, find_boxes
+from sgopd.verifier.boxes import COMMAND, Box, final_group, find_boxes
 from sgopd.verifier.stated import announced_after_box, guess, stated
 from sgopd.verifier.types import Extract
 
@@ -14,6 +14,7 @@ MAX_RESPONSE = 1_000_000  # characters; of a longer response only the end is rea
 
 TURN_END = re.compile(r"(?:<\|(?:im_end|im_start|endoftext|eot_id|end_of_text)\|>|</s>|<eos>|<end_of_turn>)(?!\s*\})")
 PERCENT = re.compile(r"[\s$]*(?:\\?%|\\text\{\s*percent|percent\b)")
+SPEAKER = re.compile(r"^[ \t]*(?:Human|User|Question|Q)[ \t]*:", re.MULTILINE)
 THOUGHT_END = re.compile(r"</think(?:ing)?>|<\|end_of_thought\|>")
 THOUGHT_START = re.compile(r"<think(?:ing)?>|<\|begin_of_thought\|>")
 
@@ -52,8 +53,16 @@ def final_text(response: str) -> tuple[str, bool]:
     start = THOUGHT_START.search(response)
     if start:
         return response[: start.start()], True
-    turn = TURN_END.search(_without_leading_marker(response))
-    return (_without_leading_marker(response)[: turn.start()] if turn else response), False
+    started = _without_leading_marker(response)
+    turn = TURN_END.search(started)
+    return _before_next_question(started[: turn.start()] if turn else response), False
+
+
+def _before_next_question(text: str) -> str:
+    """A model that was not stopped goes on as the user: what it boxes then is no answer to the question that it was asked."""
+    box = COMMAND.search(text)
+    speaker = SPEAKER.search(text, box.end()) if box else None
+    return text[: speaker.start()] if speaker else text
 
 
 def _without_leading_marker(response: str) -> str:

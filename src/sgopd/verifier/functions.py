@@ -15,7 +15,8 @@ _CIRCULAR: dict[str, Callable[[Value], Value]] = {
     "sin": mpmath.sin, "cos": mpmath.cos, "tan": mpmath.tan, "cot": mpmath.cot, "sec": mpmath.sec, "csc": mpmath.csc,
 }  # fmt: skip
 _OTHER: dict[str, Callable[[Value], Value]] = {
-    "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "arccot": mpmath.acot, "sinh": mpmath.sinh,
+    "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "arccot": mpmath.acot, "arcsec": mpmath.asec,
+    "arccsc": mpmath.acsc, "arcsinh": mpmath.asinh, "arccosh": mpmath.acosh, "arctanh": mpmath.atanh, "sinh": mpmath.sinh,
     "cosh": mpmath.cosh, "tanh": mpmath.tanh, "coth": mpmath.coth, "Re": mpmath.re, "Im": mpmath.im, "arg": mpmath.arg,
     "sgn": mpmath.sign, "sign": mpmath.sign,
 }  # fmt: skip

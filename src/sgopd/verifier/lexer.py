@@ -10,6 +10,7 @@ from typing import Literal
 from sgopd.verifier.nodes import (
     BARE_UNITS,
     CONSTANTS,
+    FUNCTION_ALIASES,
     FUNCTIONS,
     TEXT_COMMANDS,
     UNIT_LETTERS,
@@ -39,6 +40,7 @@ _GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+)(?![\d
 _FUNCTION_PREFIX = re.compile(r"(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|sqrt)([A-Za-z])")
 _UNIT_TEXT = re.compile(r"[A-Za-z]{1,8}(?:\^?-?\d)?(?:[\s/*.^-]+[A-Za-z]{1,8}(?:\^?-?\d)?)*")
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_LISTED = re.compile(r"[-\d.,/ ]*\d[-\d.,/ ]*(?:(?:and|or)[-\d.,/ ]*\d[-\d.,/ ]*)+")
 _ESCAPED = {
     r"\{": r"\{",
     r"\}": r"\}",
@@ -97,7 +99,7 @@ def _lex(text: str, tokens: list[Token]) -> None:
         if kind == "command" and value in TEXT_COMMANDS:
             position = _lex_text(text, position, tokens)
         elif kind == "command":
-            tokens.append(Token("command", value, space))
+            tokens.append(Token("command", FUNCTION_ALIASES.get(value, value), space))
         elif kind == "word":
             _lex_word(value, space, tokens)
         elif kind == "num":
@@ -115,6 +117,9 @@ def _lex_text(text: str, position: int, tokens: list[Token]) -> int:
     r"""``\text{...}``: words stay together; a letter, number or formula inside is read as if it stood outside."""
     content, end = _group_content(text, position)
     plain = content.replace("{", " ").replace("}", " ").strip()
+    if _LISTED.fullmatch(plain):
+        _lex(plain, tokens)
+        return end
     after_value = bool(tokens) and (tokens[-1].kind in ("num", "letter") or tokens[-1].value in (")", "}", "]"))
     if (
         _WORD.search(re.sub(r"\\[A-Za-z]+", " ", plain))
@@ -152,7 +157,13 @@ def _lex_word(word: str, space: bool, tokens: list[Token]) -> None:
     glued = _FUNCTION_PREFIX.fullmatch(word)
     if len(word) == 1:
         tokens.append(Token("letter", word, space))
-    elif word in FUNCTIONS or word in CONSTANTS or word == "sqrt":
+    elif (
+        word in FUNCTIONS
+        or word in CONSTANTS
+        or word == "sqrt"
+        or (word.startswith("arc") and word in FUNCTION_ALIASES)
+    ):
+        word = FUNCTION_ALIASES.get(word, word)
         tokens.append(Token("command", word, space))
     elif glued:
         tokens += [Token("command", glued.group(1), space), Token("letter", glued.group(2))]

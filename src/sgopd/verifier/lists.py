@@ -40,6 +40,22 @@ def _with_sign(node: Node, sign: str) -> Node:
     return Node(node.op, parts, node.name, node.number)
 
 
+def grouped(node: Node) -> Node:
+    """``x=1, y=2; x=2, y=1`` as the pairs (1, 2) and (2, 1), the names in alphabetical order."""
+    pairs = [name_and_value(item) for item in node.args] if node.op == "list" else []
+    found = [name.name if name is not None and name.op == "sym" else "" for name, _ in pairs]
+    size = len(set(found))
+    if size < 2 or size == len(found) or "" in found or len(found) % size:
+        return node
+    rows = [
+        dict(zip(found[i : i + size], (v for _, v in pairs[i : i + size]), strict=True))
+        for i in range(0, len(found), size)
+    ]
+    if any(len(row) < size for row in rows):
+        return node
+    return Node("list", tuple(Node("seq", tuple(row[name] for name in sorted(row)), "()") for row in rows), node.name)
+
+
 def same_list(gold: Node, answer: Node, places: int | None, same: Same) -> bool:
     """Lists and sets agree in any order; a list and a tuple agree in order; repeated items count once among several."""
     if gold.op == "seq" or answer.op == "seq":
@@ -48,7 +64,9 @@ def same_list(gold: Node, answer: Node, places: int | None, same: Same) -> bool:
     if max(len(gold_items), len(answer_items)) > MAX_ITEMS:
         raise TooLargeError("a list of too many items")
     if len(gold_items) != len(answer_items) and (
-        "set" in (gold.op, answer.op) or min(len(gold_items), len(answer_items)) > 1
+        "set" in (gold.op, answer.op)
+        or min(len(gold_items), len(answer_items)) > 1
+        or (answer.op == "list" and answer.name == "or")  # 1/2 or 0.5
     ):
         gold_items, answer_items = _distinct(gold_items, same), _distinct(answer_items, same)
     if len(gold_items) != len(answer_items):

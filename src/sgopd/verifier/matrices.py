@@ -1,12 +1,54 @@
-"""Sums, products and determinants of matrices, computed on their entries as formulas. Knows nothing of values."""
+"""Reading matrices, and their sums, products and determinants, computed on the entries as formulas. Knows nothing of values."""
 
+import re
 from itertools import permutations
+from typing import TYPE_CHECKING
 
-from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
+from sgopd.verifier.leaves import names_inside
+from sgopd.verifier.nodes import Node, TooLargeError, UnknownNotationError, UnreadableError
+
+if TYPE_CHECKING:
+    from sgopd.verifier.parser import Reader
 
 MAX_SIDE = 8
 MAX_DETERMINANT = 4
+ENVIRONMENTS = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix", "Bmatrix": "matrix", "smallmatrix": "matrix",
+            "vmatrix": "det", "array": "matrix"}  # fmt: skip
 MAX_MATRICES = 3  # in one formula: entries of a product grow with every factor
+
+
+def read_matrix(reader: "Reader") -> Node:
+    environment = names_inside(reader)
+    if environment not in ENVIRONMENTS:
+        raise UnknownNotationError(f"unknown environment {environment!r}")
+    if environment == "array":
+        _skip_columns(reader)
+    rows: list[tuple[Node, ...]] = []
+    row: list[Node] = []
+    while True:
+        row.append(reader.read_relation())
+        if reader.accept("&"):
+            continue
+        rows.append(tuple(row))
+        row = []
+        ended = not reader.accept("\\\\")
+        if ended or reader.token.value == "end":
+            break
+    reader.expect("end")
+    if names_inside(reader) != environment:
+        raise UnreadableError("an environment that ends as another one")
+    if len({len(r) for r in rows}) != 1:
+        raise UnreadableError("rows of different length")
+    return Node(ENVIRONMENTS[environment], tuple(Node("row", r) for r in rows))
+
+
+def _skip_columns(reader: "Reader") -> None:
+    """Skip the column specification of an array."""
+    if not reader.accept("{"):
+        return
+    while not reader.accept("}"):
+        if reader.take().kind == "end" or re.fullmatch(r"\d+", reader.token.value):
+            raise UnreadableError("an array without columns")
 
 
 def reduced(node: Node) -> Node:

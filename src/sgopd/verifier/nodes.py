@@ -36,9 +36,14 @@ def num(value: Fraction | int) -> Node:
 
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth exp ln log lg max min gcd lcm "
-    "sign sgn Re Im arg".split()
+    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth arcsinh arccosh arctanh exp ln log lg "
+    "max min gcd lcm sign sgn Re Im arg".split()
 )
+FUNCTION_ALIASES = {
+    "tg": "tan", "ctg": "cot", "cotg": "cot", "cosec": "csc", "arctg": "arctan", "arcctg": "arccot", "sh": "sinh", "ch": "cosh",
+    "th": "tanh", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "arcosh": "arccosh",
+    "artanh": "arctanh",
+}  # fmt: skip
 GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
     "varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega hbar ell aleph nabla partial".split()
@@ -48,7 +53,7 @@ NUMBER_SETS = {"R": "R", "Z": "Z", "Q": "Q", "N": "N", "C": "C"}
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "lt": "<", "gt": ">", "le": "<=", "leq": "<=",
     "leqslant": "<=", "ge": ">=", "geq": ">=",
-    "geqslant": ">=", "ne": "!=", "neq": "!=", "approx": "=", "simeq": "=", "in": "in", "equiv": "=", "coloneqq": "=",
+    "geqslant": ">=", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "in": "in", "equiv": "=", "coloneqq": "=",
 }  # fmt: skip
 DOTS = frozenset("ldots dots cdots dotsc dotsb".split())
 SET_OPERATIONS = {"cup": "cup", "cap": "cap", "setminus": "minus", "backslash": "minus", "bigcup": "cup"}

@@ -27,7 +27,8 @@ _SIZES = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|bigg|Bigg|big|Big|middle)(?![A-Za-z])\.?"
 )
 _FONTS = re.compile(
-    r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathscr|vec|overrightarrow|boxed|fbox|bold|it|bf|rm)(?![A-Za-z])"
+    r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathscr|vec|overrightarrow|underline|boxed|fbox|bold|it|bf|rm|tiny|small"
+    r"|normalsize|large|Large|LARGE|huge|Huge|(?:text)?color\s*\{[A-Za-z0-9!]{1,30}\})(?![A-Za-z])"
 )
 _OPERATOR = re.compile(r"\\operatorname\*?\s*\{\s*([A-Za-z]+)\s*\}")
 _MATH_SHIFT = re.compile(r"\$|(?<!\\)\\[()\[\]]")
@@ -36,6 +37,15 @@ _THOUSANDS_TEX = re.compile(r"(?<=\d)(?: ?\{,\s*\}|,\\!|\\!,|\\,|\\!)\s*(?=\d{3}
 _DECIMAL_TEX = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _COMMENT = re.compile(r"(?<!\\)%[^\S\n]*[^\s][^\n]*\n")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+_ORDINAL = re.compile(r"\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?")
+_TEMPERATURE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?\s*\\(?:text|mathrm)\s*\{\s*([CF])\s*\}")
+_HALF_DAY = re.compile(r"(?<=\d)\s*([ap])\.\s?m\.", re.IGNORECASE)
+_LINES = re.compile(r"\\(?:begin|end)\{(?:aligned|align\*?|gathered|split)\}")
+_CONCLUDES = re.compile(r"\\(?:therefore|Rightarrow|implies|Longrightarrow|longrightarrow|rightarrow)(?![A-Za-z])\s*")
+_ENDS = re.compile(r"\s*\\(?:checkmark|blacksquare|qed|Box)$")
+_POWER = re.compile(r"(?<=[\w)}\]])\s*\*\*\s*(?=[\w({\\-])")
+_WRAPPERS = ("**", "*", "'", "`")
+_DOUBLED_BEGIN = re.compile(r"(?<!\\)\\\\begin")
 _DANGLING = ".,;:"
 
 _INTEGER_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d+)?")
@@ -51,8 +61,15 @@ def clean(text: str) -> str:
     text = _repair(_SPECIAL_TOKEN.sub("", text))
     text = plain_characters(text)
     text = _COMMENT.sub(" ", text)
+    if _DOUBLED_BEGIN.search(text):  # the whole answer was escaped twice
+        text = text.replace("\\\\", "\\")
     if r"\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
+    if _LINES.search(text):  # one equation below the other is a list of them
+        text = _LINES.sub(" ", text).replace("&", "").replace("\\\\", ", ")
+    text = _HALF_DAY.sub(
+        lambda m: f" {m.group(1).upper()}M", _TEMPERATURE.sub(r"\\text{ degrees \1}", _ORDINAL.sub("", text))
+    )
     text = _THOUSANDS_TEX.sub("", text.replace(r"\$", "").replace('"', ""))
     text = _DECIMAL_TEX.sub(".", text)
     text = _GLUED_QUAD.sub(r"\\\1 ", text).replace(r"\!", "")
@@ -60,8 +77,18 @@ def clean(text: str) -> str:
     text = _OPERATOR.sub(r"\\\1 ", text)
     text = _FRAC.sub(r"\\frac", _FONTS.sub("", text))
     text = re.sub(r"\s+", " ", _MATH_SHIFT.sub(" ", text)).strip()
-    while text and text[-1] in _DANGLING and not text.endswith("\\"):
+    return _trimmed(_POWER.sub("^", text))
+
+
+def _trimmed(text: str) -> str:
+    """Without line breaks and punctuation at its ends, and without quotes or markdown's emphasis around it."""
+    text = text.removesuffix(r"\\").removeprefix(r"\\").strip()
+    text = _ENDS.sub("", text[match.end() :] if (match := _CONCLUDES.match(text)) else text)
+    while text and text[-1] in _DANGLING:
         text = text[:-1].rstrip()
+    for mark in _WRAPPERS:
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            return text[len(mark) : -len(mark)].strip()
     return text
 
 

@@ -6,6 +6,7 @@ from sgopd.verifier.normalise import Number
 
 GOLD_DIGITS = 4  # significant digits from which a decimal gold answer stands for the exact value it was rounded from
 ANSWER_DIGITS = 12  # significant digits from which a decimal answer stands for the exact gold answer
+FLOAT_DIGITS = 16  # significant digits from which a decimal is a printed float, whose last digit is uncertain
 
 
 def numbers_agree(gold: Number, answer: Number, decimal_places: int | None = None) -> bool:
@@ -28,8 +29,10 @@ def numbers_agree(gold: Number, answer: Number, decimal_places: int | None = Non
 
 
 def rounds_to(exact: Fraction, shown: Number) -> bool:
-    """``shown`` is ``exact`` rounded, or cut, to the decimal places that it shows."""
+    """``shown`` is ``exact`` rounded, or cut, to the decimal places that it shows; the last digit of a float may be off."""
     step = Fraction(1, 10**shown.places)
     difference = exact - shown.value
     towards_zero = (difference >= 0) == (exact >= 0)
+    if shown.digits >= FLOAT_DIGITS and abs(difference) <= step:
+        return True
     return abs(difference) <= step / 2 or (towards_zero and abs(difference) < step)

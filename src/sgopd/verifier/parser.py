@@ -3,7 +3,10 @@
 In: cleaned text. Out: a ``Node``. Raises UnreadableError for notation it does not know, TooLargeError beyond its bounds.
 """
 
+import re
+
 from sgopd.verifier import atoms
+from sgopd.verifier.leaves import read_subscript
 from sgopd.verifier.lexer import Token, tokenize
 from sgopd.verifier.nodes import RELATIONS, SCALES, SET_OPERATIONS, Node, UnreadableError, num, unit_of
 
@@ -12,6 +15,11 @@ LEADING_WORDS = (
     "the answer is", "answer is", "the final answer is", "final answer is", "answer", "final answer", "the answer", "so", "thus",
     "hence", "therefore", "is", "it is", "approximately", "about", "exactly", "either", "both", "where", "total of", "a total of",
 )  # fmt: skip
+NO_UNIT_WORDS = frozenset(  # what they stand beside is not the number of something, or not certain
+    "not or and is are if where unless except but wrong incorrect false maybe perhaps possibly probably guess least most than "
+    "factorial squared cubed minus plus divided modulo remainder base below above over negative halves thirds fourths fifths "
+    "sixths sevenths eighths ninths tenths hundredths thousandths".split()
+)
 TRAILING_WORDS = ("approximately", "only", "or so", "in total", "total", "respectively", "exactly")
 
 
@@ -106,10 +114,12 @@ class Reader:
             self.accept(":")
 
     def read_ratio(self) -> Node:
+        """``a : b``, and ``a (mod n)``."""
         parts = [self.read_set_operation()]
         while self.accept(":"):
             parts.append(self.read_set_operation())
-        return Node("ratio", tuple(parts)) if len(parts) > 1 else parts[0]
+        node = Node("ratio", tuple(parts)) if len(parts) > 1 else parts[0]
+        return Node("mod", (node, self.read_power())) if self.accept("pmod", "bmod", "mod") else node
 
     def read_set_operation(self) -> Node:
         left = self.read_sum()
@@ -163,33 +173,40 @@ class Reader:
         return self.read_power()
 
     def _is_unit(self, left: Node) -> bool:
-        words = self.token.value.strip().lower()
+        text = self.token.value.strip().lower()
+        words = re.findall("[a-z]+", text)
         return (
-            words.strip(",") not in CONNECTIVES
-            and words not in TRAILING_WORDS
-            and len(words.split()) <= 6
-            and not any(
-                w in f" {words} " for w in (" not ", " or ", " and ", " wrong", " incorrect", " is ", " if ", " where ")
-            )
+            text.strip(",") not in CONNECTIVES
+            and text not in TRAILING_WORDS
+            and len(words) <= 6
+            and NO_UNIT_WORDS.isdisjoint(words)
             and left.op not in ("text", "list", "rel")
         )
 
     def _unit(self, left: Node) -> Node:
         """``15 cm^2``, ``3 km/h``, ``5 million``, ``28 percent``."""
         words = unit_of(self.take().value)
-        if words in SCALES:
-            return Node("mul", (left, num(SCALES[words])))
-        if words in ("percent", "per cent", "percentage"):
+        first, _, rest = words.partition(" ")
+        if first in SCALES:
+            left, words = Node("mul", (left, num(SCALES[first]))), rest
+        elif first in ("percent", "percentage") or words == "per cent":
             return Node("percent", (left,))
-        if self.accept("^"):
-            power = self.read_power()
-            words += f"^{power.number.value}" if power.number else ""
+        if not words:
+            return left
+        words += self._unit_power()
         while self.token.value == "/" and (self.peek().kind == "text" or self.peek().kind == "letter"):
             self.take()
-            words += "/" + unit_of(self.take().value)
+            words += "/" + unit_of(self.take().value) + self._unit_power()
         while self.token.kind == "text" and self._is_unit(left):
             words += " " + unit_of(self.take().value)
         return Node("unit", (left,), words)
+
+    def _unit_power(self) -> str:
+        """The ``^2`` behind a unit."""
+        if not self.accept("^"):
+            return ""
+        power = atoms.read_group(self) if self.token.value == "{" else atoms.read_exponent(self)
+        return f"^{power.number.value}" if power.number else ""
 
     def read_power(self) -> Node:
         """A factor with its exponents, factorials, percent and degree signs."""
@@ -202,6 +219,8 @@ class Reader:
                 base = Node("fact", (base,))
             elif self.accept("%"):
                 base = Node("percent", (base,))
+            elif self.token.value == "_" and base.op == "paren":  # (1011)_2
+                base = _based(base.args[0], self)
             else:
                 return base
 
@@ -213,6 +232,12 @@ class Reader:
             return Node("degree", (base,)) if inner.value == "circ" else Node("sym", name=_primed(base))
         exponent = atoms.read_group(self) if braced else atoms.read_exponent(self)
         return Node("pow", (base, exponent))
+
+
+def _based(digits: Node, reader: Reader) -> Node:
+    if digits.number is None or digits.number.places:
+        raise UnreadableError("a base behind something that is no numeral")
+    return Node("based", name=f"{digits.number.value}_{read_subscript(reader).strip('()')}")
 
 
 def _primed(base: Node) -> str:

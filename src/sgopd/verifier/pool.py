@@ -175,8 +175,11 @@ class _Run:
             if "ready" in message:
                 worker.ready = True
                 self._next(worker)
+            elif "loading" in message:
+                worker.deadline = time.monotonic() + START_LIMIT
             elif "loaded" in message:
-                worker.deadline = time.monotonic() + worker.timeout_s
+                worker.started = time.monotonic()
+                worker.deadline = worker.started + worker.timeout_s
             elif worker.task is not None:
                 self.done[worker.task] = _outcome(message, time.monotonic() - worker.started)
                 self._next(worker)

@@ -5,7 +5,7 @@ Works on nodes and is given the function that compares two single answers.
 
 from collections.abc import Callable
 
-from sgopd.verifier.equality import is_proportional, names
+from sgopd.verifier.equality import is_proportional, is_rounded, names
 from sgopd.verifier.nodes import Node, UnreadableError
 from sgopd.verifier.sets import FLIP
 
@@ -25,7 +25,26 @@ def is_name(node: Node) -> bool:
 
 def _is_part_of_call(node: Node) -> bool:
     r"""The argument in ``f(2)``, and ``f^{-1}`` in ``f^{-1}(x)``."""
-    return node.op in ("paren", "num") or (node.op == "pow" and node.args[0].op == "sym" and node.args[1].op == "neg")
+    return node.op == "paren" or (node.op == "pow" and node.args[0].op == "sym" and node.args[1].op == "neg")
+
+
+def exact(node: Node) -> Node:
+    r"""``\frac{1}{3} \approx 0.33`` as one third, if 0.33 is its rounded value; else "about" is read as "equals"."""
+    if node.op in ("list", "set"):
+        return Node(node.op, tuple(map(exact, node.args)), node.name)
+    signs = node.name.split()
+    if node.op != "rel" or "~" not in signs:
+        return node
+    parts, kept = [node.args[0]], []
+    for sign, part in zip(signs, node.args[1:], strict=True):
+        shown = part.number
+        if sign == "~" and shown is not None and shown.places and not names(parts[-1]) and not is_name(parts[-1]):
+            if not is_rounded(parts[-1], shown):
+                raise UnreadableError("an approximation that is none")
+            continue
+        kept.append("=" if sign == "~" else sign)
+        parts.append(part)
+    return Node("rel", tuple(parts), " ".join(kept)) if kept else parts[0]
 
 
 def is_quantity(node: Node) -> bool:
@@ -49,6 +68,8 @@ def name_and_value(node: Node) -> tuple[Node | None, Node]:
     """``x = 5`` as its name and its value; anything else is a value without a name. Of ``x = 2 + 3 = 5`` the last counts."""
     if node.op == "rel" and set(node.name.split()) == {"="} and is_name(node.args[0]):
         return node.args[0], node.args[-1]
+    if node.op == "rel" and node.name == "=" and node.args[1].op == "sym" and not names(node.args[0]):  # 5 = x
+        return node.args[1], node.args[0]
     if node.op == "rel" and node.name == "in" and is_name(node.args[0]):
         return node.args[0], node.args[-1]
     return None, node
@@ -72,10 +93,16 @@ def same_relation(gold: Node, answer: Node, places: int | None, same: Same) -> b
     if (
         name is None
         and set(answer.name.split()) == {"="}
-        and (is_quantity(answer.args[0]) or _is_calculation(answer, same))
+        and ((answer.args[0].op != "neg" and is_quantity(answer.args[0])) or _is_calculation(answer, same))
     ):
         return same(gold, answer.args[-1], places)
-    return name is not None and same(gold, value, places)
+    return name is not None and not _is_turned(name) and same(gold, value, places)
+
+
+def _is_turned(name: Node) -> bool:
+    """``(y, x)``: a gold without names has its coordinates in the usual order."""
+    parts = [part.name for part in name.args] if name.op == "seq" else []
+    return bool(parts) and set(parts) <= set("xyz") and parts != sorted(parts)
 
 
 def _same_relations(gold: Node, answer: Node, places: int | None, same: Same) -> bool:

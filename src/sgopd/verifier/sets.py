@@ -72,8 +72,8 @@ def _collect(node: Node) -> list[Piece] | None:
 
 
 def _interval(low: Node, high: Node, low_open: bool, high_open: bool) -> Piece:
-    if order(low) > order(high):
-        raise UnreadableError("an interval whose ends are the wrong way round")
+    if order(low) > order(high) or (order(low) == order(high) and (low_open or high_open)):
+        raise UnreadableError("a pair that is no interval")
     return Piece(low, high, low_open or low == MINUS_INFINITY, high_open or high == INFINITY)
 
 

@@ -12,7 +12,8 @@ _TAGGED = re.compile(r"<answer>(.{1,400}?)</answer>", re.DOTALL)
 _JSON = re.compile(r'\{\s*"(?:final_)?answer"\s*:\s*"?([^"{}]{1,200}?)"?\s*\}')
 _HASHES = re.compile(r"####[ \t]*([^\s#][^\n#]*)$", re.MULTILINE)
 _ANNOUNCED = re.compile(
-    r"(?:\b(?:final |correct )?answer(?: to [^.:\n]{1,60})?(?:\s*(?:is|are)\s*:?|\s*:)|^A:|\\\[\s*answer:)\s*\**\s*",
+    r"(?:\b(?:final |correct )?answer(?: to [^.:\n]{1,60})?(?:\s*(?:is|are)\s*:?|\s*:)"
+    r"|^A:|^#+ *(?:final )?answer *\n|\\\[\s*answer:)\s*\**\s*",
     re.IGNORECASE | re.MULTILINE,
 )
 _MATH = re.compile(
@@ -26,6 +27,8 @@ _CLOSING_REMARK = re.compile(r"(?:I hope (?:it|this) is correct\.?|<\|[a-z_]+\|>
 _CONCLUSION = re.compile(r"\b(?:Therefore|Thus|So|Hence|In conclusion|Consequently|In total)\b|\btherefore\b")
 _AMOUNT = re.compile(r"\bthere (?:are|is|were)\s+(?:exactly |a total of |only )?(?=\d)", re.IGNORECASE)
 _UNIT_AT_END = re.compile(r"(?:\s+[a-z]+){0,2}[\s.%]*")
+_LED_IN = re.compile(rf"(?P<lead>[A-Za-z .,:']*(?:[A-Za-z]{{2}}|\.\.\.|[=:])\s*)(?:{_MATH.pattern})[\s.]*")
+_DENIED = re.compile(r"\b(?:no|not|never|if|or|[a-z]+n't)\b", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 
@@ -68,7 +71,7 @@ def _without_remarks(text: str) -> str:
 
 def _content(match: re.Match[str], text: str) -> str:
     """A formula without its delimiters, with a percent sign or word that follows it."""
-    inside = next(group for group in match.groups() if group is not None)
+    inside = next(found for name in "abcd" if (found := match.group(name)) is not None)
     after = re.match(r"\s*(\\?%|percent\b)", text[match.end() :])
     return inside.strip() + (" percent" if after else "")
 
@@ -88,6 +91,8 @@ def _bare(text: str) -> str | None:
     """A response that is nothing but an answer."""
     if len(text) > BARE or "\n" in text.strip("$ \n") or _WORD.search(text.replace("percent", "")):
         return None
+    if (led := _LED_IN.fullmatch(text)) and not _DENIED.search(led.group("lead")):
+        return _content(led, text)
     return text if re.search(r"[0-9A-Za-z\\]", text) and text.count("$") != 3 else None
 
 

@@ -1,14 +1,11 @@
 """What our own reading leaves open, asked of math-verify (sympy), under guards against its known false accepts and hangs.
 
 Runs only inside a worker process: it may take long, much memory, or crash. Its own time limits are off: they need the main
-thread's signals, and the pool kills.
+thread's signals, and the pool kills. math-verify and sympy are imported by ``load``, not before: they take a second or more.
 """
 
 import re
 from typing import Any
-
-from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-from sympy import Basic, MatrixBase, nan, zoo
 
 from sgopd.verifier.cheap import Decision
 from sgopd.verifier.nodes import CONSTANTS, FUNCTIONS, GREEK, RELATIONS, SET_OPERATIONS
@@ -33,14 +30,23 @@ _UNBOUNDED = re.compile(r"\\(?:int|sum|prod)(?!\s*_)")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 
+def load() -> None:
+    """Import math-verify and let it build its grammar, which it does on first use."""
+    _read(r"\frac{x}{2}")
+
+
+def why_not(gold: str, answer: str) -> str:
+    """Why math-verify shall not be asked, "" if it may: it skips what it cannot read, and computes what it should not."""
+    gold, answer = clean(gold), clean(answer)
+    refusal = _refusal(gold) or _refusal(answer)
+    return refusal or ("" if _COMMAND.search(gold + answer) else "not a formula")
+
+
 def compare_symbolically(gold: str, answer: str, why_open: str) -> Decision:
     """Both read by math-verify as formulas and found equal, or not shown to be equal."""
+    from math_verify import verify
+
     gold, answer = clean(gold), clean(answer)
-    for text in (gold, answer):
-        if refusal := _refusal(text):
-            return Decision(False, f"{refusal} ({why_open})")
-    if not _COMMAND.search(gold + answer):
-        return Decision(False, f"not a formula ({why_open})")
     try:
         read_gold, read_answer = _read(gold), _read(answer)
         if not read_gold or not read_answer or _symbols(read_gold) != _symbols(read_answer):
@@ -54,7 +60,6 @@ def compare_symbolically(gold: str, answer: str, why_open: str) -> Decision:
 
 
 def _refusal(text: str) -> str:
-    """Why math-verify shall not be asked: it skips what it cannot read, and computes what it should not."""
     if len(text) > MAX_LENGTH:
         return "too long for the symbolic engine"
     if unknown := [name for name in _COMMAND.findall(text) if name not in KNOWN]:
@@ -69,6 +74,9 @@ def _refusal(text: str) -> str:
 
 
 def _read(answer: str) -> list[Any]:
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
+    from sympy import Basic, MatrixBase, nan, zoo
+
     configs = (LatexExtractionConfig(), ExprExtractionConfig())
     found = parse(
         f"\\[{answer}\\]", configs, fallback_mode="no_fallback", extraction_mode="first_match", parsing_timeout=None

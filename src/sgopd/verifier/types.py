@@ -27,7 +27,7 @@ class VerifierOptions:
 
     workers: processes for answers that the cheap exact paths leave open; none is started before it is needed.
     timeout_s: hard wall-clock limit for one answer, in seconds; the process is killed and replaced.
-    memory_mb: hard limit on a worker's address space, in MiB.
+    memory_mb: hard limit on a worker's address space, in MiB; the symbolic engine alone takes about 250.
     cache_path: SQLite file of earlier verdicts, shared by any number of processes.
     extract: ``boxed`` takes the last \\boxed{} of the final answer only (training); ``stated`` also takes an answer
         that the response announces ("The answer is 5", "#### 5", a bare answer); ``guess`` falls back on the last
@@ -44,7 +44,7 @@ class VerifierOptions:
     decimal_places: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.timeout_s <= 0 or self.memory_mb < 256:
-            raise ValueError(f"need workers >= 1, timeout_s > 0 and memory_mb >= 256, got {self}")
+        if self.workers < 1 or self.timeout_s <= 0 or self.memory_mb < 512:
+            raise ValueError(f"need workers >= 1, timeout_s > 0 and memory_mb >= 512, got {self}")
         if self.extract not in ("boxed", "stated", "guess"):
             raise ValueError(f"extract must be boxed, stated or guess, got {self.extract!r}")

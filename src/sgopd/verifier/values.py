@@ -17,6 +17,7 @@ from sgopd.verifier.nodes import Node, TooLargeError, UnreadableError
 MAX_BITS = 60_000  # of an exact fraction; beyond, it is rounded to the working precision
 MAX_EXPONENT = 10**7  # of an exponential or power that is computed at all
 MAX_FACTORIAL = 3_000
+INVISIBLE = 65  # bits at the end of the working precision in which a summand would not be compared any more
 
 Value = Any  # Fraction | mpmath.mpf | mpmath.mpc
 Point = Mapping[str, Value]
@@ -82,7 +83,7 @@ def plus(left: Value, right: Value) -> Value:
     if left == 0 or right == 0:
         return number(right if left == 0 else left)
     left, right = number(left), number(right)
-    if abs(mpmath.mag(left) - mpmath.mag(right)) > mp.prec - 24:
+    if abs(mpmath.mag(left) - mpmath.mag(right)) > mp.prec - INVISIBLE:
         raise TooLargeError("summands of too different size")
     return left + right
 

@@ -6,10 +6,11 @@ CHOICE_GOLD = re.compile(r"\(?([A-Ja-d])\)?[.:]?")
 CHOICE_ANSWER = re.compile(r"(?:\(([A-Ja-j])\)|([A-Ja-j])(?=\)|[.:](?:\s|$)|$))[).:]?(?P<rest>.*)", re.DOTALL)
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|textsf|texttt|rm|emph)\s*(?=\{)")
 _TEXT = re.compile(r"[A-Za-z0-9 .,;:!?'\-()]*[A-Za-z]{2}[A-Za-z0-9 .,;:!?'\-()]*")
-_NOT_WORD = re.compile(r"[^0-9a-z\-()]+")
+_NOT_WORD = re.compile(r"[^0-9a-z\-(),]+")
 _SYNONYMS = {
     "no solution": {"no solution", "no solutions", "there is no solution", "there are no solutions", "no solution exists",
                     "no solutions exist", "has no solution", "has no solutions", "no such solution exists"},
+    "no real solution": {"no real solution", "no real solutions", "there are no real solutions", "there is no real solution"},
     "does not exist": {"does not exist", "dne", "it does not exist", "limit does not exist", "doesn t exist"},
     "yes": {"yes", "y"},
     "no": {"no"},
@@ -28,13 +29,23 @@ def _unwrapped(cleaned: str) -> str:
 
 def plain_words(text: str) -> str:
     """Lower case, without punctuation and articles; sayings that mean the same folded into one."""
-    text = _NOT_WORD.sub(" ", text.lower())
+    text = _NOT_WORD.sub(" ", text.lower()).replace(",", " , ").rstrip(" ,")
     words = [w for w in text.split() if w not in ("the", "a", "an")]
     for start in (["answer", "is"], ["final", "answer", "is"]):
         if words[: len(start)] == start:
             words = words[len(start) :]
     folded = " ".join(words)
     return _FOLD.get(folded, folded)
+
+
+_SETS = {"empty": {"empty set", "null set"}, "R": {"all real numbers", "all reals", "real numbers", "set of all real numbers",
+                                                   "set of real numbers", "any real number", "every real number"}}  # fmt: skip
+
+
+def named_set(text: str) -> str | None:
+    """``R`` or ``empty`` for words that name such a set."""
+    folded = plain_words(text)
+    return next((name for name, forms in _SETS.items() if folded in forms), None)
 
 
 def is_text(cleaned: str) -> bool:

@@ -44,22 +44,24 @@ def main() -> None:
 
 
 def _compare(task: dict[str, str], results: TextIO) -> Decision:
-    """Own comparison first; math-verify only for what that cannot read, after telling the parent to restart its clock."""
+    """Own comparison first; math-verify only for what that cannot read and what it may be asked."""
+    from sgopd.verifier import symbolic
     from sgopd.verifier.compare import compare
 
     places = int(task["places"]) if task["places"] else None
     decision = compare(task["gold"], task["answer"], places)
     if decision.equal is not None:
         return decision
-    if "sgopd.verifier.symbolic" not in sys.modules:
+    refusal = symbolic.why_not(task["gold"], task["answer"])
+    if refusal:
+        return Decision(False, f"{refusal} ({decision.reason})")
+    if "math_verify" not in sys.modules:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        import sgopd.verifier.symbolic  # noqa: F401 - a second or more, not the answer's fault
-
+        _answer(results, {"loading": True})  # not the answer's fault: the parent waits, and then starts its clock again
+        symbolic.load()
         _answer(results, {"loaded": True})
         signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]) + GRACE)
-    from sgopd.verifier.symbolic import compare_symbolically
-
-    return compare_symbolically(task["gold"], task["answer"], decision.reason)
+    return symbolic.compare_symbolically(task["gold"], task["answer"], decision.reason)
 
 
 def _answer(results: TextIO, message: dict[str, object]) -> None:
