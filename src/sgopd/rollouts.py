@@ -52,15 +52,10 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     chunks = [prompts[i : i + size] for i in range(0, len(prompts), size)]
     shards = Shards(artefact.partial / f"shards-of-{size}", ROLLOUTS)
     missing = shards.missing(len(chunks))
+    evidence = artefact.folder.parent / f"not-finite-{artefact.fingerprint}"
     reporter = Reporter()
     for index in track(missing, "teacher rollouts, shards", len(missing), reporter):
-        rows = _sample(
-            study,
-            engine,
-            pair.teacher_tokenizer,
-            chunks[index],
-            artefact.folder.parent / f"not-finite-{artefact.fingerprint}",
-        )
+        rows = _sample(study, engine, pair.teacher_tokenizer, chunks[index], evidence)
         if first():
             shards.write(index, rows)
         reporter.report(tokens=float(sum(len(row["response_ids"]) for row in rows)))
@@ -116,7 +111,7 @@ def judge_teacher(study: Study, out: Path | None = None) -> Path:
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete", folder)
         return folder
-    count = read_manifest(artefacts.rollouts.folder).stats["rollouts"]
+    count = read_manifest(artefacts.rollouts.checked()).stats["rollouts"]
     prompts = read_table(artefacts.prompts.checked() / "train.parquet", PROMPTS)
     answers = dict(zip(prompts["prompt_id"].to_pylist(), prompts["answer"].to_pylist(), strict=True))
     shards = Shards(artefact.partial, VERDICTS)

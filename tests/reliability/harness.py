@@ -168,7 +168,8 @@ def files(folder: Path) -> dict[str, bytes | None]:
         if path.is_file() and not name.startswith(
             ("mlflow.db", "mlruns", "mlartifacts", ".snakemake", "mlflow-spool/.lock")
         ):
-            found[name] = None if path.name in MEASURED or "/logs/" in name else path.read_bytes()
+            if "/logs/" not in name:
+                found[name] = None if path.name in MEASURED else path.read_bytes()
     return found
 
 
@@ -214,7 +215,7 @@ def kill_under_snakemake(checkout: Checkout, kills: int, draw: random.Random) ->
     """Run the study through Snakemake, again and again, each time killing one stage at a random moment; then to the end."""
     import psutil
 
-    while True:
+    for _ in range(kills + 3):
         process = snakemake(checkout.folder)
         delay = draw.uniform(0, 6)
         while len(checkout.kills) < kills and process.poll() is None:
@@ -231,8 +232,7 @@ def kill_under_snakemake(checkout: Checkout, kills: int, draw: random.Random) ->
             time.sleep(0.05)
         if process.wait() == 0:
             return
-        if len(checkout.kills) > kills:
-            raise SystemExit(checkout.log.read_text())
+    raise SystemExit(checkout.log.read_text())
 
 
 def main() -> None:
