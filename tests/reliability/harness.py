@@ -161,15 +161,13 @@ def fresh(folder: Path, name: str, sizes: dict[str, Size], database: Path) -> Ch
 
 
 def files(folder: Path) -> dict[str, bytes | None]:
-    """Path -> content, None where times are in it; everything but MLflow's own and Snakemake's."""
+    """Path -> content, None where times are in it; everything but logs and what MLflow and Snakemake keep for themselves."""
     found: dict[str, bytes | None] = {}
+    own = ("mlflow.db", "mlruns", "mlartifacts", ".snakemake", "mlflow-spool/.lock")
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and not name.startswith(
-            ("mlflow.db", "mlruns", "mlartifacts", ".snakemake", "mlflow-spool/.lock")
-        ):
-            if "/logs/" not in name:
-                found[name] = None if path.name in MEASURED else path.read_bytes()
+        if path.is_file() and not name.startswith(own) and "/logs/" not in name:
+            found[name] = None if path.name in MEASURED else path.read_bytes()
     return found
 
 
