@@ -29,12 +29,13 @@ def load_model(path: Path | str, *, dtype: Any, revision: str | None = None, dev
     transformers_logging.set_verbosity_error()  # what it warns of is an error here, in our words
     _check_folder(path, "config.json")
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(path), revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False,
             output_loading_info=True,
         )  # fmt: skip
     except Exception as error:  # whatever a damaged file makes transformers raise
         raise _unloadable(path, "a causal language model", error) from error
+    model, found = loaded
     if found["missing_keys"] or found["mismatched_keys"]:  # transformers would draw them at random
         names = ", ".join(sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))[:3])
         raise UserError(

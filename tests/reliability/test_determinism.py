@@ -10,6 +10,8 @@ import torch
 from sgopd.engines import torch_engine
 from tests.reliability.conftest import STAGES, Run
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("main.md", "main.csv", "main.tex", "benchmarks.csv", "problems.csv", "metrics.json", "settings.md")
 
 

@@ -52,13 +52,10 @@ def undisturbed(made: Path, study: Study, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("name", "call", "after", "step"),
     [
-        ("rollouts", 1, False, 0),
         ("score", 2, True, 1),
         ("_update", 1, True, 1),
-        ("_update", 2, True, 2),
         ("validate", 1, False, 0),
         ("validate", 2, False, 2),
-        ("validate", 2, True, 2),
     ],
 )
 def test_a_signal_at_any_moment_of_training_saves_and_leaves_and_the_next_call_ends_the_same(
