@@ -27,7 +27,7 @@ RUNS = {"opd", "sgopd", "evaluation", "comparison"}
     [
         ({"name": "renamed"}, set()),
         ({"results": "elsewhere"}, set()),
-        ({"training": {"micro_batch_tokens": 99}}, set()),
+        ({"training": {"micro_batch_tokens": 99}}, RUNS),
         ({"training": {"checkpoint_every": 3}}, set()),
         ({"rollouts": {"shard_prompts": 3}}, set()),
         ({"training": {"gradient_checkpointing": True}}, set()),

@@ -76,7 +76,7 @@ def test_a_bad_study_stops_every_command_with_one_message(
         (["grid"], "no `grid`"),
         (["nonsense"], "nonsense"),
         (["prompts", "--study", "missing.yaml"], "missing.yaml"),
-        (["rollouts"], "tokenizer"),
+        (["rollouts"], "data/models"),
         (["compare"], "evaluations"),
     ],
 )

@@ -4,8 +4,11 @@ In: a Study. Out: ``Artefact(folder, fingerprint, inputs)`` per stage. Both the 
 they cannot disagree. Shared artefacts (models, prompts, rollouts, verdicts) lie under data/<kind>/<fingerprint>.
 """
 
+import glob
+import os
+import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +17,16 @@ from typing import Any, Literal
 from sgopd.config import HubModel, Study, Training
 from sgopd.errors import UserError
 from sgopd.prompts.sources import FileSource
-from sgopd.store import alone, checksum, fingerprint
+from sgopd.store import alone, checksum, fingerprint, verified
 
 # Raise a number when the stage's code changes what it writes: every artefact of that kind is then made again.
 VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
 
 # Keys that change speed or memory but not what is written.
-_NO_EFFECT = {"micro_batch_tokens", "checkpoint_every", "gradient_checkpointing"}
+_NO_EFFECT = {"checkpoint_every", "gradient_checkpointing"}
+# Keys that count only where they are not at their default, whose artefacts have always been named without them. The size of a
+# micro-batch changes the last bits of the gradient (docs/reliability.md).
+_IF_CHANGED = {"lora", "micro_batch_tokens"}
 
 Role = Literal["teacher", "student"]
 PHASES = (1, 2, 3)
@@ -44,9 +50,27 @@ class Artefact:
         """Shards or checkpoints of the unfinished artefact; outside the folder so that they survive its removal."""
         return self.folder.parent / f".{self.folder.name}.{self.fingerprint}.partial"
 
-    def alone(self) -> AbstractContextManager[None]:
-        """While it is held, no other process makes this artefact."""
-        return alone(self.folder.parent / f".{self.folder.name}.{self.fingerprint}.lock")
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it is held, no other process makes this artefact; once it is complete, what was partial goes. Processes that
+        torchrun started are one."""
+        if os.environ.get("RANK", "0") != "0" or not os.access(_nearest(self.folder), os.W_OK):
+            yield
+            return
+        with alone(self.folder.parent / f".{self.folder.name}.lock"):
+            yield
+            if self.manifest.is_file():
+                for leftover in self.folder.parent.glob(f".{glob.escape(self.folder.name)}.*.partial"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+    def checked(self) -> Path:
+        """Its folder, to be read from: every file was compared with its checksum (``store.verified``)."""
+        return verified(self.folder, self.fingerprint) if os.environ.get("RANK", "0") == "0" else self.folder
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
 class Artefacts:
@@ -72,7 +96,9 @@ class Artefacts:
     def source(self, role: Role) -> tuple[Path, str | None]:
         """Folder or hub name of a model of the pair, and its revision on the hub."""
         config = getattr(self.study.models, role)
-        return self.model(role).folder, config.revision if isinstance(config, HubModel) else None
+        if isinstance(config, HubModel):
+            return Path(config.path), config.revision
+        return self.model(role).checked(), None
 
     def shared(self, kind: str) -> Artefact:
         """The shared artefact of this kind: teacher, student, prompts, rollouts or verdicts."""
@@ -122,7 +148,8 @@ class Artefacts:
     def phase(self, method: str, seed: int, phase: int) -> Artefact:
         """Phase I, II or III of one run."""
         training = self.study.runs[method]
-        settings = training.model_dump(mode="json", exclude=_NO_EFFECT | ({"lora"} if training.lora is None else set()))
+        at_default = {key for key in _IF_CHANGED if getattr(training, key) == Training.model_fields[key].default}
+        settings = training.model_dump(mode="json", exclude=_NO_EFFECT | at_default)
         inputs = {
             "prompts": self.prompts.fingerprint,
             "teacher": self.model("teacher").fingerprint,

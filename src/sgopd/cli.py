@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sgopd.errors import UserError
+from sgopd.errors import UserError, machine_fault, masked
 
 if TYPE_CHECKING:
     from sgopd.artefacts import Artefact
@@ -116,7 +116,9 @@ def prompts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprint
     """
     from sgopd.prompts.stage import prepare
 
-    prepare(_study_that_needs("prompts", fingerprint, study, point), out)
+    loaded = _study_that_needs("prompts", fingerprint, study, point)
+    with _artefacts(loaded).prompts.alone():
+        prepare(loaded, out)
 
 
 @app.command()
@@ -143,7 +145,9 @@ def verdicts(study: StudyFile = TINY, point: Point = "", fingerprint: Fingerprin
     """
     from sgopd.rollouts import judge_teacher
 
-    judge_teacher(_study_that_needs("verdicts", fingerprint, study, point), out)
+    loaded = _study_that_needs("verdicts", fingerprint, study, point)
+    with _artefacts(loaded).verdicts.alone():
+        judge_teacher(loaded, out)
 
 
 @app.command()
@@ -191,7 +195,9 @@ def compare(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None
     """
     from sgopd.reporting.stage import compare as write_comparison
 
-    write_comparison(_study(study, point), out)
+    loaded = _study(study, point)
+    with _artefacts(loaded).comparison.alone():
+        write_comparison(loaded, out)
 
 
 @app.command()
@@ -217,7 +223,9 @@ def report(study: StudyFile = TINY, point: Point = "", out: Out = None) -> None:
     """
     from sgopd.reporting.stage import report as write_report
 
-    write_report(_study(study, point), out)
+    loaded = _study(study, point)
+    with _artefacts(loaded).comparison.alone():
+        write_report(loaded, out)
 
 
 @app.command()
@@ -225,7 +233,7 @@ def sync() -> None:
     """Send to MLflow what could not be delivered while its server was away."""
     from sgopd import tracking
 
-    typer.echo(f"{tracking.replay()} logs delivered to {tracking.tracking_uri()}.")
+    typer.echo(f"{tracking.replay()} logs delivered to {masked(tracking.tracking_uri())}.")
 
 
 @app.command()
@@ -354,9 +362,17 @@ def _known(option: str, value: str, allowed: list[str], study: Path) -> None:
         raise UserError(f"--{option} {value!r} is not one for {study}; allowed: {', '.join(allowed)}.")
 
 
+def _mask(record: logging.LogRecord) -> bool:
+    """No log line holds a secret."""
+    record.msg, record.args = masked(record.getMessage()), None
+    return True
+
+
 def main() -> None:
     """Entry point: logs to stderr; a UserError becomes one message and exit code 2."""
     logging.basicConfig(level=os.environ.get("SGOPD_LOG", "INFO"), format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_mask)
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
@@ -364,5 +380,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"sgopd: {error}", err=True)
+        typer.echo(f"sgopd: {masked(str(error))}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        typer.echo(f"sgopd: {masked(fault)}", err=True)
         sys.exit(2)

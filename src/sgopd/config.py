@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import itertools
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +124,13 @@ class Prompts(Part):
     min_difficulty: float | None = Field(None, description="Drop training problems below this difficulty.")
     max_prompt_tokens: int = Field(2048, ge=1, description="Drop training problems whose rendered prompt is longer.")
 
+    @field_validator("benchmarks")
+    @classmethod
+    def _own_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in {"train", "validation"} & value.keys():
+            raise ValueError(f"{name!r} is the name of a split; call the benchmark something else")
+        return value
+
 
 class TeacherRollouts(Part):
     """The cache: teacher rollouts on the training prompts, made once and shared by every run."""
@@ -206,6 +214,13 @@ class Optimiser(Part):
     betas: tuple[float, float] = Field((0.9, 0.999), description="Decay rates of the two moments.")
     max_grad_norm: float = Field(1.0, gt=0, description="Global gradient-norm clip.")
 
+    @field_validator("betas")
+    @classmethod
+    def _decay_rates(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError(f"each must lie in [0, 1), not {list(value)}")
+        return value
+
 
 class Lora(Part):
     """Train low-rank adapters on every linear layer instead of all weights (extra ``lora``)."""
@@ -222,7 +237,9 @@ class Training(Part):
     group_size: int = Field(8, ge=1, description="Student rollouts per prompt (G).")
     updates_per_batch: int = Field(1, ge=1, description="Mini-batches, hence optimiser updates, per batch of rollouts.")
     micro_batch_tokens: int = Field(
-        16384, ge=1, description="Padded tokens per forward/backward; changes memory, not results."
+        16384,
+        ge=1,
+        description="Padded tokens per forward/backward: memory against speed; changes the last bits of the gradient.",
     )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in backward: a third more time, much less memory."
@@ -353,6 +370,8 @@ class Study(Part):
             raise ValueError(
                 f"methods.{name}.objective.base reads the teacher's whole distribution: it needs engine.teacher: torch"
             )
+        if min(self.seeds) < 0:
+            raise ValueError(f"seeds: {list(self.seeds)} holds a negative one")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats a seed")
         for reserved in {"teacher", "student"} & self.methods.keys():
@@ -477,7 +496,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         elif problem["type"] == "missing":
             message = "this key is required"
         elif problem["type"] != "value_error" or isinstance(problem["input"], str | int | float):
-            message = f"{message}, not {problem['input']!r}"
+            message = f"{message}, not {reprlib.repr(problem['input'])}"
         lines.append(f"{key}: {message}" if keys else message)
     return list(dict.fromkeys(lines))
 

@@ -9,9 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from sgopd.errors import UserError
+from sgopd.errors import UserError, machine_fault
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +26,21 @@ def load_model(path: Path | str, *, dtype: Any, revision: str | None = None, dev
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # our own bars show what takes long
+    transformers_logging.set_verbosity_error()  # what it warns of is an error here, in our words
     _check_folder(path, "config.json")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path), revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(path), revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True,
+        )  # fmt: skip
+    except Exception as error:  # whatever a damaged file makes transformers raise
+        raise _unloadable(path, "a causal language model", error) from error
+    model, found = loaded
+    if found["missing_keys"] or found["mismatched_keys"]:  # transformers would draw them at random
+        names = ", ".join(sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))[:3])
+        raise UserError(
+            f"{path}: its weights do not fit its config.json: missing or of another shape are {names}, ... Save it again."
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be loaded as a causal language model: {error}") from error
     for name, neutral in _CHANGED_LOGITS.items():
         if getattr(model.config, name, neutral) not in (None, neutral):
             raise UserError(
@@ -56,12 +62,14 @@ def own_device() -> Any:
 def load_tokenizer(path: Path | str, revision: str | None = None) -> Any:
     """A tokenizer with a chat template, an end-of-sequence and a padding token."""
     from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.set_verbosity_error()
     _check_folder(path, "tokenizer.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be loaded as a tokenizer: {error}") from error
+    except Exception as error:  # tokenizers raises Exception itself
+        raise _unloadable(path, "a tokenizer", error) from error
     for name in ("chat_template", "eos_token_id"):
         if getattr(tokenizer, name) is None:
             raise UserError(
@@ -72,9 +80,23 @@ def load_tokenizer(path: Path | str, revision: str | None = None) -> Any:
     return tokenizer
 
 
+def _unloadable(path: Path | str, kind: str, error: Exception) -> Exception:
+    """The error for the user; one of the machine (memory, disk) as it is."""
+    if not isinstance(error, OSError) and machine_fault(error):
+        return error
+    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no further word'}"
+    return UserError(
+        f"{path}: cannot be loaded as {kind}: {text}. Give a hub name that can be reached, or a folder written by "
+        "`save_pretrained`; a damaged copy has to be fetched or made again."
+    )
+
+
 def _check_folder(path: Path | str, file: str) -> None:
-    """A relative path that looks like a folder but is not there would be taken for a hub name, with a confusing error."""
-    if Path(path).is_dir() and not (Path(path) / file).is_file():
+    """A path that can be no hub name and is no folder, or a folder without the file, would end in a confusing error."""
+    place, text = Path(path), str(path)
+    if not place.is_dir() and (text.startswith(("/", ".", "~")) or text.count("/") > 1 or place.exists()):
+        raise UserError(f"{path}: no such folder (and no hub name). Give a folder written by `save_pretrained`.")
+    if place.is_dir() and not (place / file).is_file():
         raise UserError(f"{path}: the folder holds no {file}, so it is no saved model. Make it with `save_pretrained`.")
 
 
@@ -106,7 +128,7 @@ def end_of_turn(tokenizer: Any) -> int:
     """Id of the token that ends a response: the special token that the chat template puts after the assistant's text, which for
     some families (Gemma) is not the tokenizer's EOS; the EOS where the template puts none."""
     conversation = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
-    ids = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False, enable_thinking=False)
+    ids = _rendered(tokenizer, conversation)
     special = set(tokenizer.all_special_ids) | {
         i for i, token in tokenizer.added_tokens_decoder.items() if token.special
     }
@@ -123,7 +145,16 @@ def real_tokens(tokenizer: Any) -> int:
 def render_prompt(tokenizer: Any, problem: str, template: str) -> list[int]:
     """The problem as token ids: template, user turn, no system prompt, thinking off, ready for the assistant's answer."""
     message = [{"role": "user", "content": template.replace("{problem}", problem)}]
-    ids = tokenizer.apply_chat_template(
-        message, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
-    )
+    return _rendered(tokenizer, message, add_generation_prompt=True)
+
+
+def _rendered(tokenizer: Any, messages: list[dict[str, str]], **options: bool) -> list[int]:
+    try:
+        ids = tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=False, enable_thinking=False, **options
+        )
+    except Exception as error:  # the template is a program of the model's authors
+        raise UserError(
+            f"{tokenizer.name_or_path}: its chat template fails: {type(error).__name__}: {error}. Correct chat_template."
+        ) from error
     return [int(token) for token in ids]

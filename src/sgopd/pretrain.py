@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sgopd.errors import NotFinite
 from sgopd.progress import Reporter, track
-from sgopd.prompts.synthetic import Chain, Writer, draw
+from sgopd.prompts.synthetic import Chain, Writer, ascending, draw
 from sgopd.store import clear, finish, is_complete, stream, stream_seed
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ class Recipe(_Part):
     operations: tuple[int, int] = Field((4, 6), description="Fewest and most operations of a training problem.")
     batch: int = Field(64, ge=1, description="Solutions per step.")
     lessons: tuple[Lesson, ...] = Field(min_length=1, description="Trained one after the other.")
+
+    @field_validator("operations")
+    @classmethod
+    def _ascending(cls, value: tuple[int, int]) -> tuple[int, int]:
+        return ascending(value)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "Recipe":
+        if self.hidden % (2 * self.heads) or (self.heads > 1 and self.heads % 2):
+            raise ValueError(
+                f"heads ({self.heads}) must be 1 or even, and hidden ({self.hidden}) a multiple of 2 x heads"
+            )
+        return self
 
 
 def build_tokenizer() -> Any:
@@ -127,6 +141,8 @@ def _teach(model: Any, tokenizer: Any, recipe: Recipe, lesson: Lesson, title: st
         taught = labels[:, 1:] != IGNORED
         loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[taught]), labels[:, 1:][taught])
         optimiser.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):
+            raise NotFinite(f"{title}: the loss is {loss.item()}. Lower the lr of the lesson under models.")
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()

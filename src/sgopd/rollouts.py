@@ -5,8 +5,11 @@ killed stage loses at most one. Knows nothing of training.
 """
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
@@ -15,8 +18,20 @@ from sgopd.pair import Engines, Pair, load_pair
 from sgopd.progress import Reporter, track
 from sgopd.prompts.render import Prompt, read_prompts
 from sgopd.records import PROMPTS, ROLLOUTS, VERDICTS
-from sgopd.store import Shards, clear, finish, is_complete, read_artefact, rows_to_table, stream_seed, write_table
+from sgopd.store import (
+    ROWS_AT_ONCE,
+    Shards,
+    clear,
+    finish,
+    is_complete,
+    iterate_table,
+    read_manifest,
+    read_table,
+    stream_seed,
+    write_tables,
+)
 from sgopd.training.distributed import first, share
+from sgopd.training.finite import check_rollouts
 from sgopd.verifier import VerifierOptions, verify
 
 logger = logging.getLogger(__name__)
@@ -37,21 +52,22 @@ def sample_teacher(study: Study, out: Path | None = None) -> Path:
     chunks = [prompts[i : i + size] for i in range(0, len(prompts), size)]
     shards = Shards(artefact.partial / f"shards-of-{size}", ROLLOUTS)
     missing = shards.missing(len(chunks))
+    evidence = artefact.folder.parent / f"not-finite-{artefact.fingerprint}"
     reporter = Reporter()
     for index in track(missing, "teacher rollouts, shards", len(missing), reporter):
-        rows = _sample(study, engine, pair.teacher_tokenizer, chunks[index])
+        rows = _sample(study, engine, pair.teacher_tokenizer, chunks[index], evidence)
         if first():
             shards.write(index, rows)
         reporter.report(tokens=float(sum(len(row["response_ids"]) for row in rows)))
     if not first():
         return folder
     clear(folder)
-    table = shards.concatenate(len(chunks))
-    write_table(folder / "rollouts.parquet", table, ROLLOUTS)
-    tokens = sum(len(ids) for ids in table["response_ids"].to_pylist())
-    finish(
-        folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"rollouts": len(table), "tokens": tokens}
-    )
+    write_tables(folder / "rollouts.parquet", shards.tables(len(chunks)), ROLLOUTS)
+    counts = {"rollouts": 0, "tokens": 0}
+    for table in iterate_table(folder / "rollouts.parquet", ROLLOUTS):
+        counts["rollouts"] += len(table)
+        counts["tokens"] += len(table["response_ids"].combine_chunks().flatten())
+    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats=counts)
     Shards(artefact.partial, ROLLOUTS).remove()
     return folder
 
@@ -64,11 +80,15 @@ def _teacher_sampler(artefacts: Artefacts, pair: Pair) -> Engine:
     return share(engines.sampler(artefacts.source("teacher")), engines.tensor_parallel)
 
 
-def _sample(study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt]) -> list[dict[str, Any]]:
+def _sample(
+    study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt], evidence: Path
+) -> list[dict[str, Any]]:
     """Rows of ROLLOUTS for these prompts; each sample's random stream is named after its prompt and index."""
     wanted = [(prompt, i) for prompt in prompts for i in range(study.rollouts.samples_per_prompt)]
     seeds = [stream_seed(study.seed, "teacher", prompt.prompt_id, i) for prompt, i in wanted]
-    rollouts = engine.sample([prompt.teacher_ids for prompt, _ in wanted], study.rollouts.sampling, seeds)
+    asked = [prompt.teacher_ids for prompt, _ in wanted]
+    rollouts = engine.sample(asked, study.rollouts.sampling, seeds)
+    check_rollouts(asked, rollouts, "the teacher", evidence)
     texts = tokenizer.batch_decode([rollout.token_ids for rollout in rollouts], skip_special_tokens=True)
     return [
         {
@@ -84,36 +104,54 @@ def _sample(study: Study, engine: Engine, tokenizer: Any, prompts: list[Prompt])
 
 
 def judge_teacher(study: Study, out: Path | None = None) -> Path:
-    """The verifier's verdict on every cached teacher rollout; returns the folder."""
+    """The verifier's verdict on every cached teacher rollout; returns the folder. Goes on after the last whole shard."""
     artefacts = Artefacts(study)
     artefact = artefacts.verdicts
     folder = out or artefact.folder
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete", folder)
         return folder
-    rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS).to_pylist()
-    prompts = read_artefact(artefacts.prompts.folder, "train.parquet", PROMPTS).to_pylist()
-    answers = {row["prompt_id"]: row["answer"] for row in prompts}
+    count = read_manifest(artefacts.rollouts.checked()).stats["rollouts"]
+    prompts = read_table(artefacts.prompts.checked() / "train.parquet", PROMPTS)
+    answers = dict(zip(prompts["prompt_id"].to_pylist(), prompts["answer"].to_pylist(), strict=True))
+    shards = Shards(artefact.partial, VERDICTS)
+    total = -(-count // ROWS_AT_ONCE)
+    missing = set(shards.missing(total))
+    parts = iterate_table(artefacts.rollouts.checked() / "rollouts.parquet", ROLLOUTS)
+    for index, part in track(enumerate(parts), "verdicts, shards", total):
+        if index in missing:
+            shards.write(index, _verdicts(study, part, answers))
+    clear(folder)
+    write_tables(folder / "verdicts.parquet", shards.tables(total), VERDICTS)
+    verdicts: Counter[str] = Counter()
+    for table in iterate_table(folder / "verdicts.parquet", VERDICTS):
+        verdicts.update(table["verdict"].to_pylist())
+    counts = dict(sorted(verdicts.items()))
+    logger.info("verdicts on %d teacher rollouts: %s", count, counts)
+    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats=counts)
+    shards.remove()
+    return folder
+
+
+def _verdicts(study: Study, rollouts: pa.Table, answers: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of VERDICTS for these rollouts, in their order."""
+    columns = {name: rollouts[name].to_pylist() for name in ("prompt_id", "sample_index", "text", "finish_reason")}
     verdicts = verify(
-        [answers[row["prompt_id"]] for row in rollouts],
-        [row["text"] for row in rollouts],
-        [row["finish_reason"] == "length" for row in rollouts],
+        [answers[prompt_id] for prompt_id in columns["prompt_id"]],
+        columns["text"],
+        [reason == "length" for reason in columns["finish_reason"]],
         VerifierOptions(**study.verifier.model_dump()),
     )
-    rows = [
+    return [
         {
-            "prompt_id": row["prompt_id"],
-            "sample_index": row["sample_index"],
+            "prompt_id": prompt_id,
+            "sample_index": sample_index,
             "verdict": verdict.verdict,
             "reward": float(verdict.verdict == "correct"),
             "answer": verdict.answer,
             "reason": verdict.reason,
         }
-        for row, verdict in zip(rollouts, verdicts, strict=True)
+        for prompt_id, sample_index, verdict in zip(
+            columns["prompt_id"], columns["sample_index"], verdicts, strict=True
+        )
     ]
-    counts = {name: sum(row["verdict"] == name for row in rows) for name in sorted({row["verdict"] for row in rows})}
-    logger.info("verdicts on %d teacher rollouts: %s", len(rows), counts)
-    clear(folder)
-    write_table(folder / "verdicts.parquet", rows_to_table(rows, VERDICTS), VERDICTS)
-    finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats=counts)
-    return folder

@@ -69,7 +69,9 @@ def test_a_study_ends_with_tables_figures_and_a_report(finished: Path) -> None:
 
 def test_every_artefact_is_as_its_manifest_says_and_nothing_unfinished_is_left(finished: Path) -> None:
     manifests = list(finished.rglob("manifest.json"))
-    assert len(manifests) == 2 + 3 + 3 + 3  # models; prompts, rollouts, verdicts; phases; evaluations
+    assert (
+        len(manifests) == 2 + 3 + 3 + 3 + 2
+    )  # models; prompts, rollouts, verdicts; phases; evaluations; tables, report
     for manifest in manifests:
         verify(manifest.parent)
     assert not list(finished.rglob("*.partial")) and not list(finished.rglob("*.tmp"))

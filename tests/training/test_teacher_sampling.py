@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study, TeacherSampling, override
-from sgopd.engines.base import Rollout
 from sgopd.prompts.render import Prompt
 from sgopd.records import ROLLOUTS, VERDICTS
 from sgopd.store import rows_to_table
@@ -25,7 +25,7 @@ PROMPTS = [Prompt(name, [1], [1], "0", "", 0.0) for name in ("a", "b", "c")]
 CACHE = [("a", 0, [5], 0.0), ("a", 1, [6, 7, 2], 1.0), ("a", 2, [8, 2], 1.0), ("b", 0, [9, 2], 0.0), ("z", 0, [4], 1.0)]
 
 
-def cache() -> tuple[pa.Table, pa.Table]:
+def cache() -> tuple[list[pa.Table], list[pa.Table]]:
     rollouts = [
         {"prompt_id": p, "sample_index": i, "response_ids": ids, "logprobs": [-0.1] * len(ids), "finish_reason": "stop",
          "text": ""} for p, i, ids, _ in CACHE
@@ -34,7 +34,7 @@ def cache() -> tuple[pa.Table, pa.Table]:
         {"prompt_id": p, "sample_index": i, "verdict": "correct" if R else "incorrect", "reward": R, "answer": "",
          "reason": ""} for p, i, _, R in CACHE
     ]  # fmt: skip
-    return rows_to_table(rollouts, ROLLOUTS), rows_to_table(verdicts, VERDICTS)
+    return [rows_to_table(rollouts, ROLLOUTS)], [rows_to_table(verdicts, VERDICTS)]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,8 @@ def test_in_group_the_teachers_rollout_counts_in_its_prompts_group_and_nowhere_e
     wrong = Verdict("incorrect", "", "")
     batch = replace(batch, verdicts=[wrong] * len(batch.prompts))
     first = batch.prompts[0]
-    right = TeacherSample(first, Rollout([3, 4, 5] * 9, [-0.5] * 27, "stop"), Verdict("correct", "", ""))
+    ids, logprobs = np.array([3, 4, 5] * 9), np.full(27, -0.5)
+    right = TeacherSample(first, ids, logprobs, "stop", Verdict("correct", "", ""))
     learner.imitable = {first.prompt_id: [right]}
     got = learner.advantage(0, batch)
     alone = learner.advantage(5, batch)  # phase III

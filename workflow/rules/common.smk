@@ -1,5 +1,6 @@
 # The study, its grid points, and which fingerprint belongs to whom. Paths and fingerprints come from sgopd.artefacts.
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -63,9 +64,8 @@ def trained(point, *roles):
 
 def study_of(point):
     """--study and --point for a stage's command line; both are checked names, quoted all the same."""
-    return f"--study '{STUDY}'" + (
-        f" --point '{point.study.point}'" if point.study.point else ""
-    )
+    point_option = f" --point {shlex.quote(point.study.point)}" if point.study.point else ""
+    return f"--study {shlex.quote(str(STUDY))}{point_option}"
 
 
 def asked(stage):

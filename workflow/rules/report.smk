@@ -10,7 +10,8 @@ rule compare:
     input:
         evaluations,
     output:
-        main=multiext("{results}/tables/main", ".md", ".csv", ".tex"),
+        multiext("{results}/tables/main", ".md", ".csv", ".tex"),
+        "{results}/tables/manifest.json",
     log:
         "{results}/logs/compare.log",
     threads: asked("compare").cpus
@@ -28,6 +29,7 @@ rule report:
         "{results}/tables/main.csv",
     output:
         "{results}/report.html",
+        "{results}/checksums/manifest.json",
     log:
         "{results}/logs/report.log",
     threads: asked("report").cpus
@@ -51,7 +53,7 @@ rule grid:
     resources:
         **asked("grid").for_snakemake(),
     params:
-        study=f"--study '{STUDY}'",
+        study=f"--study {shlex.quote(str(STUDY))}",
         fingerprint=[point.comparison.fingerprint for point in POINTS],
     shell:
         "sgopd grid {params.study} 2>&1 | tee {log:q}"

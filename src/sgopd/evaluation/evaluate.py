@@ -17,8 +17,18 @@ from sgopd.pair import Engines, load_pair
 from sgopd.progress import Reporter, track
 from sgopd.prompts.render import Prompt, read_prompts
 from sgopd.records import EVALUATIONS
-from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, stream_seed, write_table
+from sgopd.store import (
+    Shards,
+    atomic_write_text,
+    clear,
+    finish,
+    is_complete,
+    read_table,
+    stream_seed,
+    write_tables,
+)
 from sgopd.training.distributed import first, share
+from sgopd.training.finite import check_rollouts
 from sgopd.training.judge import judge
 from sgopd.verifier import VerifierOptions
 
@@ -44,25 +54,32 @@ def evaluate(study: Study, method: str, seed: int, out: Path | None = None) -> P
     if method in ("teacher", "student"):
         source = artefacts.source("teacher" if method == "teacher" else "student")
     else:
-        source = artefacts.final_model(method, seed).folder / "model", None
+        source = artefacts.final_model(method, seed).checked() / "model", None
     engine = share(engines.sampler(source), engines.tensor_parallel)
     chunks = []
     for benchmark in study.prompts.benchmarks:
         prompts = read_prompts(artefacts, benchmark, pair)
         chunks += [(benchmark, prompts[i : i + PROBLEMS_AT_ONCE]) for i in range(0, len(prompts), PROBLEMS_AT_ONCE)]
-    reporter, rows = Reporter(), []
-    for benchmark, prompts in track(chunks, f"evaluate {method} seed {seed}", len(chunks), reporter):
-        rows += _judge(study, seed, engine, pair.tokenizer, benchmark, prompts, method == "teacher")
+    reporter, shards = Reporter(), Shards(artefact.partial, EVALUATIONS)
+    missing = shards.missing(len(chunks))
+    evidence = artefact.folder.parent / f"not-finite-seed{seed}"
+    for i in track(missing, f"evaluate {method} seed {seed}, shards", len(missing), reporter):
+        rows = _judge(study, seed, engine, pair.tokenizer, *chunks[i], method == "teacher", evidence)
+        if first():
+            shards.write(i, rows)
         reporter.report(accuracy=_mean(rows))
     if not first():
         return folder
     clear(folder)
-    write_table(folder / "evaluations.parquet", rows_to_table(rows, EVALUATIONS), EVALUATIONS)
+    write_tables(folder / "evaluations.parquet", shards.tables(len(chunks)), EVALUATIONS)
     atomic_write_text(folder / "seconds.json", json.dumps({"evaluate": time.perf_counter() - start}) + "\n")
+    rows = read_table(folder / "evaluations.parquet", EVALUATIONS).to_pylist()
+    # before the manifest: a process killed between the two does this again, and no point is logged twice
+    _track(artefacts, method, seed, rows, folder)
     finish(
         folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"accuracy": _mean(rows), "rows": len(rows)}
     )
-    _track(artefacts, method, seed, rows, folder)
+    shards.remove()
     return folder
 
 
@@ -74,12 +91,14 @@ def _judge(
     benchmark: str,
     prompts: list[Prompt],
     as_teacher: bool,
+    evidence: Path,
 ) -> list[dict[str, Any]]:
     settings = study.evaluation
     wanted = [(prompt, i) for prompt in prompts for i in range(settings.samples)]
     seeds = [stream_seed(study.seed, "evaluation", seed, benchmark, prompt.prompt_id, i) for prompt, i in wanted]
     ids = [prompt.teacher_ids if as_teacher else prompt.token_ids for prompt, _ in wanted]
     rollouts = engine.sample(ids, settings.sampling, seeds)
+    check_rollouts(ids, rollouts, f"the model under evaluation (seed {seed}, {benchmark})", evidence)
     options = VerifierOptions(**study.verifier.model_dump())
     verdicts = judge([prompt for prompt, _ in wanted], rollouts, tokenizer, options)
     return [

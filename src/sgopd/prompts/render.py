@@ -8,7 +8,7 @@ from sgopd.errors import UserError
 from sgopd.models import render_prompt
 from sgopd.pair import Pair
 from sgopd.records import PROMPTS
-from sgopd.store import read_artefact
+from sgopd.store import read_table
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Prompt:
 def read_prompts(artefacts: Artefacts, split: str, pair: Pair) -> list[Prompt]:
     """The problems of a split (``train``, ``validation`` or a benchmark's name), rendered for both models."""
     template = artefacts.study.models.prompt_template
-    path = artefacts.prompts.folder / f"{split}.parquet"
-    rows: Sequence[dict[str, object]] = read_artefact(path.parent, path.name, PROMPTS).to_pylist()
+    path = artefacts.prompts.checked() / f"{split}.parquet"
+    rows: Sequence[dict[str, object]] = read_table(path, PROMPTS).to_pylist()
     if not rows:
         raise UserError(
             f"{path}: no problem is left. Relax prompts.min_difficulty or prompts.max_prompt_tokens, or add data."

@@ -130,29 +130,39 @@ def _file_rows(path: Path) -> Iterable[Mapping[str, Any]]:
     if path.suffix == ".parquet":
         try:
             rows: list[Mapping[str, Any]] = pq.read_table(path).to_pylist()
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise UserError(f"source path {path}: not a Parquet file ({error})") from error
         return rows
     raise UserError(f"source path {path}: cannot tell the format; name it .jsonl, .jsonl.gz or .parquet")
 
 
 def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with pa.input_stream(str(path), compression="detect") as stream:
-        for number, line in enumerate(stream.read().decode("utf-8").split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: a JSON object is needed, not {type(row).__name__}")
-            yield row
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            lines = stream.read().decode("utf-8").split("\n")
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise UserError(
+            f"source path {path}: cannot be read as UTF-8 text, one JSON object per line ({error})"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: a JSON object is needed, not {type(row).__name__}")
+        yield row
 
 
 def _mapped(rows: Iterable[Mapping[str, Any]], columns: Columns, where: str, split: str) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         problem = _text(_reach(row, columns.problem, where, number))
+        if not problem.isprintable() and any("\ud800" <= character <= "\udfff" for character in problem):
+            raise UserError(
+                f"{where}, row {number}: the problem holds half a character (a lone surrogate). Correct the row."
+            )
         name = _text(_reach(row, columns.id, where, number)) if columns.id else _digest(problem)
         yield {
             "prompt_id": name if name.startswith(split) else f"{split}-{name}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sgopd.store import stream
 
@@ -28,6 +28,18 @@ class SyntheticSource(BaseModel):
     kind: Literal["synthetic"] = Field("synthetic", description="Marks problems that the pipeline makes itself.")
     count: int = Field(ge=1, description="Number of different problems.")
     operations: tuple[int, int] = Field((4, 6), description="Fewest and most operations of a problem.")
+
+    @field_validator("operations")
+    @classmethod
+    def _ascending(cls, value: tuple[int, int]) -> tuple[int, int]:
+        return ascending(value)
+
+
+def ascending(value: tuple[int, int]) -> tuple[int, int]:
+    """A range of numbers of operations as it is; ValueError for one that holds none."""
+    if not 1 <= value[0] <= value[1]:
+        raise ValueError(f"must be the fewest and the most, both at least 1, not {list(value)}")
+    return value
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,16 @@ import pyarrow as pa
 
 from sgopd.artefacts import PHASES, Artefacts
 from sgopd.records import EVALUATIONS, GATE_TOKENS, METRICS, PROMPTS
-from sgopd.store import read_artefact, read_manifest
+from sgopd.store import read_manifest, read_table
 
 
 def samples(artefacts: Artefacts) -> pd.DataFrame:
     """Every evaluated sample of every method and reference row (records.EVALUATIONS)."""
     frames = []
     for method, seed in artefacts.evaluated():
-        frame = read_artefact(artefacts.evaluation(method, seed).folder, "evaluations.parquet", EVALUATIONS).to_pandas()
+        frame = read_table(
+            artefacts.evaluation(method, seed).checked() / "evaluations.parquet", EVALUATIONS
+        ).to_pandas()
         frames.append(frame.assign(method=method, seed=seed))
     return pd.concat(frames, ignore_index=True)
 
@@ -30,7 +32,7 @@ def _phases(artefacts: Artefacts, file: str, schema: pa.Schema) -> pd.DataFrame:
     frames = []
     for method, seed in runs(artefacts):
         for phase in PHASES:
-            table = read_artefact(artefacts.phase(method, seed, phase).folder, file, schema)
+            table = read_table(artefacts.phase(method, seed, phase).checked() / file, schema)
             frames.append(table.to_pandas().assign(method=method, seed=seed))
     return pd.concat(frames, ignore_index=True)
 
@@ -47,7 +49,7 @@ def gate_tokens(artefacts: Artefacts) -> pd.DataFrame:
 
 def problem_texts(artefacts: Artefacts, split: str) -> pd.DataFrame:
     """prompt_id, problem (its text) and difficulty of a split: ``train`` or a benchmark's name."""
-    table = read_artefact(artefacts.prompts.folder, f"{split}.parquet", PROMPTS)
+    table = read_table(artefacts.prompts.checked() / f"{split}.parquet", PROMPTS)
     return table.select(["prompt_id", "problem", "difficulty"]).to_pandas()
 
 
@@ -57,7 +59,7 @@ def cost(artefacts: Artefacts) -> pd.DataFrame:
     for method, seed in runs(artefacts):
         # a phase starts its clock anew, so the parts of the three phases add up
         for phase in PHASES:
-            parts = json.loads((artefacts.phase(method, seed, phase).folder / "seconds.json").read_text())
+            parts = json.loads((artefacts.phase(method, seed, phase).checked() / "seconds.json").read_text())
             rows += [{"method": method, "seed": seed, "part": part, "seconds": value} for part, value in parts.items()]
     columns = ["method", "seed", "part", "seconds"]
     return pd.DataFrame(rows, columns=columns).groupby(columns[:3], sort=False, as_index=False)["seconds"].sum()

@@ -20,33 +20,39 @@ from sgopd.evaluation.metrics import per_problem
 from sgopd.reporting import collect, figures, tables
 from sgopd.reporting.publish import publish
 from sgopd.reporting.report import ReportInputs, write_report
-from sgopd.store import atomic_path, atomic_write_text
+from sgopd.store import atomic_path, atomic_write_text, clear, fingerprint, finish
 
 logger = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums"  # folder with the manifest of report.html and the figures, which lie beside it
 
 
 def compare(study: Study, out: Path | None = None) -> Path:
     """Write the tables of a finished study; returns their folder."""
     artefacts = Artefacts(study)
-    folder = out or artefacts.comparison.folder
+    comparison = artefacts.comparison
+    folder = out or comparison.folder
     problems = per_problem(collect.samples(artefacts), study.evaluation.pass_k)
     numbers = _numbers(artefacts, problems)
+    benchmarks, cost = _by_benchmark(study, problems), collect.cost(artefacts)
     main = tables.main_table(numbers, metric_names(study), study.baseline)
-    _write_csv(folder / "main.csv", numbers)
-    atomic_write_text(folder / "main.tex", tables.latex(main))
-    _write_csv(folder / "benchmarks.csv", _by_benchmark(study, problems))
-    atomic_write_text(
-        folder / "benchmarks.md",
-        tables.markdown(tables.benchmark_table(_by_benchmark(study, problems), metric_names(study)[0])),
-    )
-    _write_csv(folder / "problems.csv", problems)
-    _write_csv(folder / "curves.csv", _validation_curves(artefacts))
-    atomic_write_text(folder / "settings.md", tables.markdown(tables.settings_table(differing_keys(study))))
-    cost = collect.cost(artefacts)
-    _write_csv(folder / "cost.csv", cost)
-    atomic_write_text(folder / "cost.md", tables.markdown(tables.cost_table(cost)))
-    atomic_write_text(folder / "metrics.json", json.dumps(_for_dvc(numbers, metric_names(study)), indent=1) + "\n")
-    atomic_write_text(folder / "main.md", tables.markdown(main))
+    texts = {
+        "main.md": tables.markdown(main),
+        "main.tex": tables.latex(main),
+        "benchmarks.md": tables.markdown(tables.benchmark_table(benchmarks, metric_names(study)[0])),
+        "settings.md": tables.markdown(tables.settings_table(differing_keys(study))),
+        "cost.md": tables.markdown(tables.cost_table(cost)),
+        "metrics.json": json.dumps(_for_dvc(numbers, metric_names(study)), indent=1) + "\n",
+    }
+    clear(folder)
+    for name, text in texts.items():
+        atomic_write_text(folder / name, text)
+    frames = {
+        "main": numbers, "benchmarks": benchmarks, "problems": problems, "curves": _validation_curves(artefacts), "cost": cost,
+    }  # fmt: skip
+    for name, frame in frames.items():
+        _write_csv(folder / f"{name}.csv", frame)
+    finish(folder, comparison.kind, comparison.fingerprint, comparison.inputs, stats={"methods": len(study.methods)})
     return folder
 
 
@@ -118,17 +124,23 @@ def _write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def grid(points: list[Study]) -> Path:
     """One table and one figure over all points of a study's grid; returns the tables' folder."""
-    folder = Artefacts(points[0]).results.parent / "tables"
+    top = Artefacts(points[0]).results.parent
+    folder = top / "tables"
     metric, baseline = metric_names(points[0])[0], points[0].baseline
     frames = [
-        pd.read_csv(Artefacts(study).comparison.folder / "main.csv").assign(point=study.point) for study in points
+        pd.read_csv(Artefacts(study).comparison.checked() / "main.csv").assign(point=study.point) for study in points
     ]
     numbers = pd.concat(frames, ignore_index=True)
+    clear(folder)
+    clear(top / "figures")
     _write_csv(folder / "grid.csv", numbers)
     atomic_write_text(folder / "grid.md", tables.markdown(tables.grid_table(numbers, metric, baseline)))
     columns = {f"{metric}_{name}": name for name in ("diff", "diff_low", "diff_high")}
     differences = numbers.rename(columns=columns).dropna(subset=["diff"])
-    figures.save(figures.phase_diagram(differences, metric, baseline), folder.parent / "figures" / "grid")
+    figures.save(figures.phase_diagram(differences, metric, baseline), top / "figures" / "grid")
+    inputs = {study.point: Artefacts(study).comparison.fingerprint for study in points}
+    files = [*folder.iterdir(), *top.glob("figures/*")]
+    finish(top / CHECKSUMS, "grid", fingerprint("grid", 1, inputs=inputs), inputs, {}, files)
     return folder
 
 
@@ -136,12 +148,13 @@ def report(study: Study, out: Path | None = None) -> Path:
     """Draw the figures and write report.html; returns its path."""
     artefacts = Artefacts(study)
     results = out or artefacts.results
-    tables_folder = artefacts.comparison.folder
+    tables_folder = artefacts.comparison.checked()
     numbers = pd.read_csv(tables_folder / "main.csv")
     metrics = collect.metrics(artefacts)
     drawn = figures.draw_all(
         metrics, numbers, metric_names(study), study.baseline, artefacts.study.training.phase_bounds()
     )
+    clear(results / "figures")
     for name, figure in drawn.items():
         figures.save(figure, results / "figures" / name)
     path = results / "report.html"
@@ -161,6 +174,11 @@ def report(study: Study, out: Path | None = None) -> Path:
         ),
         path,
     )
+    comparison = artefacts.comparison
+    finish(
+        results / CHECKSUMS, "report", comparison.fingerprint, {"tables": comparison.fingerprint}, {},
+        [path, *results.glob("figures/*")],
+    )  # fmt: skip
     pictures = sorted((results / "figures").glob("*.png"))
     publish(
         study, numbers, metric_names(study), [path, tables_folder / "main.md", tables_folder / "main.csv", *pictures]

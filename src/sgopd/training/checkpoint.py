@@ -4,12 +4,9 @@ A checkpoint written by any number of processes can be read by any other number.
 metadata is a pickle.
 """
 
-import contextlib
 import json
+import logging
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sgopd.engines.forward import is_sharded
-from sgopd.store import atomic_write_text
+from sgopd.errors import UserError
+from sgopd.store import MANIFEST, atomic_write_text, clear, finish, verify
 from sgopd.training.adapters import as_stored, plain_weights
 from sgopd.training.distributed import barrier, first, rank, whole, world
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,21 +32,6 @@ class Progress:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     gate_tokens: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def asked_to_leave() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether SIGTERM (a cancelled job, a time limit) has come. Inside, the signal does nothing
-    else, so that the step under way is finished and can be saved."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield asked.is_set
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def save_model(model: Any, folder: Path) -> None:
@@ -143,13 +128,22 @@ class Checkpoints:
         self.folder = folder
 
     def newest(self) -> Path | None:
-        """Folder of the newest whole checkpoint."""
-        whole = [path.parent for path in self.folder.glob("step*/progress.json")]
-        return max(whole, default=None)
+        """Folder of the newest whole checkpoint; a damaged one is named in the log and removed. All processes must call."""
+        if first():
+            for manifest in self.folder.glob(f"step*/{MANIFEST}"):
+                try:
+                    verify(manifest.parent)
+                except UserError as error:
+                    logger.warning("%s It is not used.", error)
+                    clear(manifest.parent)
+        barrier()
+        return max((path.parent for path in self.folder.glob(f"step*/{MANIFEST}")), default=None)
 
     def save(self, model: Any, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write a checkpoint, then remove the older ones. ``progress.json`` comes last: with it, the folder is whole."""
+        """Write a checkpoint, its manifest last, then remove the older ones. One of this step that is there stays."""
         target = self.folder / f"step{progress.step:07d}"
+        if (target / MANIFEST).is_file():
+            return
         if first():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
@@ -160,9 +154,10 @@ class Checkpoints:
         barrier()
         if first():
             atomic_write_text(target / "progress.json", json.dumps(progress.__dict__))
+            finish(target, "checkpoint", self.folder.name, {}, {"step": progress.step})
             for older in self.folder.glob("step*"):
                 if older != target:
-                    shutil.rmtree(older, ignore_errors=True)
+                    clear(older)
         barrier()
 
     @staticmethod

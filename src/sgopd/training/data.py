@@ -4,14 +4,16 @@ Knows tables and tokens; no model, no loss. The order depends on the seed alone,
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from sgopd.config import TeacherSampling
 from sgopd.engines.base import Rollout
+from sgopd.errors import UserError
 from sgopd.prompts.render import Prompt
 from sgopd.store import stream
 from sgopd.verifier import Verdict
@@ -19,15 +21,21 @@ from sgopd.verifier import Verdict
 
 @dataclass(frozen=True)
 class TeacherSample:
-    """One cached teacher rollout z ~ pi_T of a prompt. ``reward``: R(x, z), 1 iff the verifier says correct."""
+    """One cached teacher rollout z ~ pi_T of a prompt, its numbers packed: 8 bytes a token, where lists take 68."""
 
     prompt: Prompt
-    rollout: Rollout
+    ids: np.ndarray  # [T] int32
+    logprobs: np.ndarray  # [T] float32
+    finish_reason: Literal["stop", "length"]
     verdict: Verdict
 
     @property
+    def rollout(self) -> Rollout:
+        return Rollout(self.response_ids, self.logprobs.tolist(), self.finish_reason)
+
+    @property
     def response_ids(self) -> list[int]:
-        return self.rollout.token_ids
+        return self.ids.tolist()  # type: ignore[no-any-return]
 
 
 Score = Callable[[Sequence[TeacherSample]], Sequence[float]]  # log-prob per token under the initial student
@@ -44,37 +52,44 @@ def order(seed: int, count: int, start: int, length: int) -> list[int]:
 
 
 def teacher_samples(
-    prompts: Sequence[Prompt], rollouts: pa.Table, verdicts: pa.Table, settings: TeacherSampling, score: Score
+    prompts: Sequence[Prompt],
+    rollouts: Iterable[pa.Table],
+    verdicts: Iterable[pa.Table],
+    settings: TeacherSampling,
+    score: Score,
 ) -> dict[str, list[TeacherSample]]:
     """V: prompt_id -> its teacher rollouts that may be imitated; a prompt with none is absent (METHOD section 3).
 
-    ``score`` is called for ``keep: likely`` alone, once, with every candidate.
+    ``rollouts`` and ``verdicts`` are the parts of the two tables, row by row about the same samples: one part of each is in
+    memory, and what V keeps. ``score`` is called for ``keep: likely`` alone, once, with every candidate.
     """
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
-    judged = {(row["prompt_id"], row["sample_index"]): row for row in verdicts.to_pylist()}
     found: dict[str, list[TeacherSample]] = defaultdict(list)
-    for row in rollouts.to_pylist():
-        verdict = judged[row["prompt_id"], row["sample_index"]]
-        if row["prompt_id"] in by_id and (verdict["reward"] == 1.0 or settings.source == "unverified"):
-            found[row["prompt_id"]].append(_sample(by_id[row["prompt_id"]], row, verdict))
+    for part, judged in zip(rollouts, verdicts, strict=True):
+        if not all(part[name].equals(judged[name]) for name in ("prompt_id", "sample_index")):
+            raise UserError("verdicts.parquet is about other rollouts than rollouts.parquet. Delete it and run again.")
+        for i, (name, reward) in enumerate(
+            zip(part["prompt_id"].to_pylist(), judged["reward"].to_pylist(), strict=True)
+        ):
+            if name in by_id and (reward == 1.0 or settings.source == "unverified"):
+                if settings.keep == "first" and found[name]:
+                    continue
+                found[name].append(_sample(by_id[name], part, judged, i))
+                if settings.keep == "shortest":
+                    found[name] = [min(found[name], key=lambda sample: len(sample.ids))]
     return _keep(found, settings.keep, score)
 
 
-def _sample(prompt: Prompt, row: dict[str, Any], verdict: dict[str, Any]) -> TeacherSample:
-    return TeacherSample(
-        prompt,
-        Rollout(row["response_ids"], row["logprobs"], row["finish_reason"]),
-        Verdict(verdict["verdict"], verdict["answer"], verdict["reason"]),
-    )
+def _sample(prompt: Prompt, rollouts: pa.Table, verdicts: pa.Table, i: int) -> TeacherSample:
+    ids, logprobs = (rollouts[name][i].values.to_numpy().copy() for name in ("response_ids", "logprobs"))
+    verdict = Verdict(*(verdicts[name][i].as_py() for name in ("verdict", "answer", "reason")))
+    return TeacherSample(prompt, ids, logprobs, rollouts["finish_reason"][i].as_py(), verdict)
 
 
 def _keep(found: dict[str, list[TeacherSample]], rule: str, score: Score) -> dict[str, list[TeacherSample]]:
-    if rule == "all":
-        return dict(found)
-    if rule == "shortest":
-        return {name: [min(samples, key=lambda sample: len(sample.response_ids))] for name, samples in found.items()}
+    """``first`` and ``shortest`` were applied row by row; ``likely`` needs the initial student's scores of all candidates."""
     if rule == "likely":
         candidates = [sample for samples in found.values() for sample in samples]
         likelihood = dict(zip(map(id, candidates), score(candidates), strict=True))
         return {name: [max(samples, key=lambda sample: likelihood[id(sample)])] for name, samples in found.items()}
-    return {name: samples[:1] for name, samples in found.items()}
+    return dict(found)

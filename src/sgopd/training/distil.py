@@ -7,28 +7,27 @@ gate did to their tokens. Resumes from the newest checkpoint. The algorithm itse
 import contextlib
 import json
 import logging
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sgopd import tracking
 from sgopd.artefacts import Artefact, Artefacts, uses_cache
 from sgopd.config import Study
+from sgopd.errors import NotFinite
 from sgopd.progress import Reporter, track
 from sgopd.records import GATE_TOKENS, METRICS
 from sgopd.store import atomic_write_text, clear, finish, is_complete, rows_to_table, write_table
 from sgopd.training.checkpoint import (
     Checkpoints,
     Progress,
-    asked_to_leave,
     load_optimiser,
     save_adapters,
     save_model,
     save_optimiser,
 )
-from sgopd.training.distributed import anyone, barrier, first
-from sgopd.training.learner import Learner
+from sgopd.training.distributed import barrier, first
+from sgopd.training.learner import VALIDATION, Learner
+from sgopd.training.stop import Stop, stopping
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete (fingerprint %s)", folder, artefact.fingerprint)
         return folder
-    previous = artefacts.phase(method, seed, phase - 1).folder if phase > 1 else None
+    previous = artefacts.phase(method, seed, phase - 1).checked() if phase > 1 else None
     checkpoints = Checkpoints(artefact.partial)
     learner, progress = _start(artefacts, method, seed, phase, previous, checkpoints)
     tracked = tracking.run(
@@ -55,8 +54,7 @@ def distil(study: Study, method: str, seed: int, phase: int, out: Path | None = 
     with tracked if first() else contextlib.nullcontext() as run:
         if run:
             _link(run, artefacts, method)
-        with asked_to_leave() as leaving:
-            _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run, leaving)
+        _train(learner, progress, phase, f"{method} seed {seed} phase {phase}", checkpoints, run)
         _write(folder, artefact, learner, progress)
     if first():
         checkpoints.remove()
@@ -91,36 +89,59 @@ def _start(
     return learner, Progress(step=training.phase_bounds()[phase - 1][0])
 
 
-def _train(
-    learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any,
-    leaving: Callable[[], bool],
-) -> None:  # fmt: skip
+def _train(learner: Learner, progress: Progress, phase: int, name: str, checkpoints: Checkpoints, run: Any) -> None:
     """All steps of the phase that are left. Step n is the batch drawn by the student after n updates.
 
-    Once ``leaving()``, the step under way is finished, a checkpoint written, and the process ends with exit code 143.
+    On SIGTERM a checkpoint is written and the process ends with exit code 143.
     """
-    training = learner.training
-    start, end = training.phase_bounds()[phase - 1]
+    start, end = learner.training.phase_bounds()[phase - 1]
     reporter = Reporter()
-    if phase == 1 and progress.step == 0:
-        _log(progress, run, 0, phase, learner.validate(0), reporter)
-    for step in track(range(progress.step, end), name, end - progress.step, reporter):
-        metrics = learner.step(step)
-        _log(progress, run, step, phase, metrics, reporter)
-        if step in (start, end - 1):
-            progress.gate_tokens += learner.shown_rollouts(step)
-        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
-            _log(progress, run, step + 1, phase, learner.validate(step + 1), reporter)
-        progress.step = step + 1
-        progress.seconds = dict(learner.seconds)
-        asked = anyone(leaving())
-        if progress.step < end and (asked or progress.step % training.checkpoint_every == 0):
+    with stopping(learner.optimiser) as stop:
+        try:
+            if phase == 1 or progress.step > start:
+                _validate(learner, progress, phase, run, reporter, stop)
+            for _ in track(range(progress.step, end), name, end - progress.step, reporter):
+                evidence = checkpoints.folder.parent / f"not-finite-step{progress.step:07d}"
+                _step(learner, progress, phase, run, reporter, stop, evidence)
+                if progress.step % learner.training.checkpoint_every == 0 and progress.step < end:
+                    checkpoints.save(learner.model, learner.optimiser, progress)
+        except SystemExit:
             checkpoints.save(learner.model, learner.optimiser, progress)
-        if progress.step < end and asked:
             logger.warning(
                 "%s was asked to leave (SIGTERM): step %d is saved, run it again to go on", name, progress.step
             )
-            raise SystemExit(128 + signal.SIGTERM)
+            raise
+
+
+def _step(
+    learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop, evidence: Path
+) -> None:
+    """One step and the validation after it, which alone is left to do when the process was stopped between the two."""
+    training, step = learner.training, progress.step
+    with stop.at_once():
+        try:
+            metrics = learner.step(step)
+        except NotFinite as error:
+            learner.save_evidence(step, error, evidence)
+            raise NotFinite(f"step {step}: {error} What the step worked on is saved in {evidence}/.") from error
+    _log(progress, run, step, phase, metrics, reporter)
+    start, end = training.phase_bounds()[phase - 1]
+    if step in (start, end - 1):
+        progress.gate_tokens += learner.shown_rollouts(step)
+    progress.step, progress.seconds = step + 1, dict(learner.seconds)
+    stop.after_step()
+    _validate(learner, progress, phase, run, reporter, stop)
+
+
+def _validate(learner: Learner, progress: Progress, phase: int, run: Any, reporter: Reporter, stop: Stop) -> None:
+    """A round of validation, if one is due after ``progress.step`` updates and not yet done."""
+    step, training = progress.step, learner.training
+    due = step % training.validate_every == 0 or step == training.steps
+    if due and not any(row["step"] == step and row["name"] == VALIDATION for row in progress.metrics):
+        with stop.at_once():
+            metrics = learner.validate(step)
+        _log(progress, run, step, phase, metrics, reporter)
+        progress.seconds = dict(learner.seconds)
 
 
 def _log(progress: Progress, run: Any, step: int, phase: int, metrics: dict[str, float], reporter: Reporter) -> None:

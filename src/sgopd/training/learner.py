@@ -18,18 +18,21 @@ from sgopd import objectives
 from sgopd.artefacts import Artefacts, uses_cache
 from sgopd.config import Training
 from sgopd.engines.base import Rollout
+from sgopd.errors import NotFinite
 from sgopd.pair import Engines, load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.records import ROLLOUTS, VERDICTS
-from sgopd.store import read_artefact, stream, stream_seed
+from sgopd.store import iterate_table, stream, stream_seed
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample, order, teacher_samples
-from sgopd.training.distributed import share
+from sgopd.training.distributed import first, share
+from sgopd.training.finite import check_batch, check_weights, save_evidence
 from sgopd.training.judge import judge
 from sgopd.training.student import Follower, student_engine, trained_student
 from sgopd.training.update import clipped_step, imitation_gradient, own_logprobs, policy_gradient
 from sgopd.verifier import VerifierOptions
 
+VALIDATION = "validation/accuracy"
 ROLLOUTS_SHOWN = 8  # rollouts per recorded step whose tokens the report colours
 
 
@@ -58,16 +61,30 @@ class Learner:
             fused=False,
         )
         self.seconds: dict[str, float] = defaultdict(float)
+        # what the step under way works on
+        self.batch: Batch | None = None
+        self.imitated: list[TeacherSample] = []
         self.last: tuple[Batch, objectives.Advantage] | None = None
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rollouts (or, for sft, of teacher rollouts) and its updates; returns the step's metrics."""
+        self.last, self.batch, self.imitated = None, None, []
         if self.training.objective.rule == "sft":
-            return self._imitate(step)
-        batch = self.score(*self.rollouts(step))
-        advantage = self.advantage(step, batch)
-        self.last = batch, advantage
-        return self._batch_metrics(batch, advantage) | self._update(step, batch, advantage)
+            metrics = self._imitate(step)
+        else:
+            batch = self.batch = self.score(*self.rollouts(step))
+            check_batch(batch)
+            advantage = self.advantage(step, batch)
+            self.last = batch, advantage
+            metrics = self._batch_metrics(batch, advantage) | self._update(step, batch, advantage)
+        check_weights(self.model)
+        return metrics
+
+    def save_evidence(self, step: int, error: NotFinite, folder: Path) -> None:
+        """What the step that failed worked on; by the first process."""
+        if first():
+            advantage = self.last[1].values if self.last else None
+            save_evidence(folder, step, error, self.batch, advantage, self.imitated)
 
     def rollouts(self, step: int) -> tuple[list[Any], list[Rollout]]:
         """B = P x G on-policy rollouts: the prompts (each repeated G times, group after group) and the responses.
@@ -172,7 +189,7 @@ class Learner:
         return [sample for sample, draw in candidates if draw < share], len(candidates)
 
     def _imitation(self, samples: list[TeacherSample], total: int, weight: float) -> dict[str, float]:
-        budget = self.training.micro_batch_tokens
+        budget, self.imitated = self.training.micro_batch_tokens, samples
         metrics = imitation_gradient(self.model, samples, total, weight, budget, self.pair.pad_id)
         return metrics | {"tokens/teacher": float(sum(len(sample.response_ids) for sample in samples))}
 
@@ -204,7 +221,7 @@ class Learner:
         for prompt, verdict in zip(prompts, verdicts, strict=True):
             rewards[""].append(float(verdict.verdict == "correct"))
             rewards[f"/{prompt.category}"].append(rewards[""][-1])
-        return {f"validation/accuracy{name}": sum(values) / len(values) for name, values in sorted(rewards.items())}
+        return {f"{VALIDATION}{name}": sum(values) / len(values) for name, values in sorted(rewards.items())}
 
     def _batch_metrics(self, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
         delta = (batch.logp_t - batch.logp_s)[batch.mask]
@@ -255,8 +272,8 @@ def _imitable(engines: Engines, training: Training, prompts: list[Any]) -> dict[
     if not uses_cache(training):
         return {}
     artefacts = engines.artefacts
-    rollouts = read_artefact(artefacts.rollouts.folder, "rollouts.parquet", ROLLOUTS)
-    verdicts = read_artefact(artefacts.verdicts.folder, "verdicts.parquet", VERDICTS)
+    rollouts = iterate_table(artefacts.rollouts.checked() / "rollouts.parquet", ROLLOUTS)
+    verdicts = iterate_table(artefacts.verdicts.checked() / "verdicts.parquet", VERDICTS)
 
     def under_initial_student(samples: Sequence[TeacherSample]) -> list[float]:
         initial = share(engines.frozen(artefacts.source("student")))

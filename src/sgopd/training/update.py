@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sgopd.config import Objective, Training
 from sgopd.engines.forward import response_hidden, response_logprobs, with_weights
-from sgopd.errors import UserError
+from sgopd.errors import NotFinite
 from sgopd.objectives import (
     TokenLogprob,
     aggregation_weight,
@@ -200,7 +200,7 @@ def clipped_step(model: Any, optimiser: torch.optim.Optimizer, lr: float, max_gr
     """Clip the gradient, update the weights, clear the gradient; returns the norm before clipping."""
     norm = whole(torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm))
     if not torch.isfinite(norm):
-        raise UserError(
+        raise NotFinite(
             f"the gradient norm is {norm.item()}: training stopped before the weights were touched. "
             "Lower training.optimiser.lr, or bound the log-ratios with the rule's option guard: clip."
         )
