@@ -366,7 +366,8 @@ def test_a_table_with_other_columns_is_named_though_its_checksum_is_right(sgopd:
                 pq.write_table(TABLE, table)
             found = store.read_manifest(source)
             store.finish(source, found.kind, found.fingerprint, found.inputs, found.stats)
-            if tables:
+            reads_weights_alone = source.name in ("phase1", "phase3") and command[0] in ("distil", "evaluate")
+            if tables and not reads_weights_alone:
                 yield source, refuse(sgopd, copied, [*command, "--study", "study.yaml"], ".parquet")
             for path, content in saved.items():
                 path.write_bytes(content)
@@ -374,7 +375,7 @@ def test_a_table_with_other_columns_is_named_though_its_checksum_is_right(sgopd:
                 shutil.rmtree(output, ignore_errors=True)
                 kept.rename(output)
 
-    all_refused(problems(), 10)
+    all_refused(problems(), 8)
 
 
 CASES: list[tuple[bytes, str]] = [
