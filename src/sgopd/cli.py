@@ -375,6 +375,7 @@ def main() -> None:
         handler.addFilter(_mask)
     for noisy in ("alembic", "mlflow", "matplotlib", "fontTools", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracking says in a line what it failed at
     # a job that is cancelled or out of time ends like any other: temporary files go, the run in MLflow is marked
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:

@@ -118,9 +118,9 @@ def judge_teacher(study: Study, out: Path | None = None) -> Path:
     total = -(-count // ROWS_AT_ONCE)
     missing = set(shards.missing(total))
     parts = iterate_table(artefacts.rollouts.checked() / "rollouts.parquet", ROLLOUTS)
-    for index, part in track(enumerate(parts), "verdicts, shards", total):
-        if index in missing:
-            shards.write(index, _verdicts(study, part, answers))
+    todo = ((index, part) for index, part in enumerate(parts) if index in missing)
+    for index, part in track(todo, "verdicts, shards", len(missing)):
+        shards.write(index, _verdicts(study, part, answers))
     clear(folder)
     write_tables(folder / "verdicts.parquet", shards.tables(total), VERDICTS)
     verdicts: Counter[str] = Counter()

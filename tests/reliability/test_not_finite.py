@@ -62,16 +62,9 @@ def test_a_teacher_without_numbers_fills_no_cache(sgopd: Run, ready: Path) -> No
     assert not artefacts.rollouts.folder.exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"optimiser": {"lr": 1e38}}, "after the update the weights"),
-        ({"objective": {"options": {"guard": "off"}}, "optimiser": {"lr": 1e38, "max_grad_norm": 1e-30}}, "weights"),
-    ],
-)
-def test_weights_that_leave_the_numbers_stop_training(ready: Path, changes: dict[str, Any], words: str) -> None:
-    study = Study.model_validate(override(TINY, {"training": changes}))
-    with pytest.raises(NotFinite, match=words):
+def test_weights_that_leave_the_range_of_numbers_stop_training(ready: Path) -> None:
+    study = Study.model_validate(override(TINY, {"training": {"optimiser": {"lr": 1e37}}}))
+    with pytest.raises(NotFinite, match=r"log-probs of the student|the weights"):
         for phase in (1, 2, 3):
             distil(study, "opd", 0, phase)
     assert list(ready.glob("results/runs/opd/seed0/not-finite-step*/batch.safetensors"))
