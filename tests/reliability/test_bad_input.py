@@ -384,10 +384,7 @@ CASES: list[tuple[bytes, str]] = [
     (b"7", "line 1"),
     (b'{"gold": "1"}', "response"),
     (b'{"response": "1"}', "gold"),
-    (b'{"gold": "1", "response": {}}', "response"),
-    (b'{"gold": true, "response": "1"}', "gold"),
     (b'{"gold": "1", "response": "1", "options": 3}', "options"),
-    (b'{"gold": "1", "response": "1", "options": {"no": 1}}', "options"),
     (b'{"gold": "1", "response": "1", "options": {"extract": "no"}}', "extract"),
     (b"[" * 100_000, "line 1"),
     (b'{"gold": "1", "response": "1"}\n{"gold"', "line 2"),
@@ -402,4 +399,4 @@ def test_a_malformed_case_of_the_verifier_is_named_with_its_line(sgopd: Run, her
         yield "missing", refuse(sgopd, here, ["check", "missing.jsonl", "--out", "out.jsonl"], "missing.jsonl")
         yield "no folder", refuse(sgopd, here, ["check", "cases.jsonl", "--out", "/proc/out.jsonl"], "/proc")
 
-    all_refused(problems(), 14)
+    all_refused(problems(), 11)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -72,7 +73,7 @@ def run(out: Path, resume: Path | None = None, lora: bool = False, steps: int = 
         advantage = torch.linspace(-1, 1, rollouts.mask.numel()).reshape(rollouts.mask.shape)
         parts = policy_gradient(model, rollouts, range(7), advantage, training, pad_id=0)
         samples = [
-            TeacherSample(p, r, v)
+            TeacherSample(p, np.array(r.token_ids), np.array(r.logprobs), r.finish_reason, v)
             for p, r, v in zip(rollouts.prompts, rollouts.rollouts, rollouts.verdicts, strict=True)
         ]
         parts |= imitation_gradient(model, samples[:3], 4, 0.5, token_budget=24, pad_id=0)

@@ -4,6 +4,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -126,7 +127,10 @@ def test_a_base_loss_over_the_vocabulary_takes_no_other_rule() -> None:
 
 @pytest.mark.parametrize("budget", [1, 10_000])
 def test_the_imitation_gradient_is_that_of_the_mean_nll_over_sequences(model: Any, batch: Batch, budget: int) -> None:
-    samples = [TeacherSample(batch.prompts[i], batch.rollouts[i], WRONG) for i in (0, 2, 3)]
+    samples = [
+        TeacherSample(prompt, np.array(rollout.token_ids), np.array(rollout.logprobs), rollout.finish_reason, WRONG)
+        for prompt, rollout in ((batch.prompts[i], batch.rollouts[i]) for i in (0, 2, 3))
+    ]
     metrics = imitation_gradient(model, samples, 4, weight=0.3, token_budget=budget, pad_id=PAD)
     got = gradient(model)
     responses = [sample.response_ids for sample in samples]

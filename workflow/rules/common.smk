@@ -52,8 +52,8 @@ def at(results):
 
 
 def made(*artefacts):
-    """Their manifests as inputs whose dates mean nothing, since `dvc pull` and `git clone` make new ones: what an artefact
-    depends on is in its fingerprint, hence in its path or its job's params."""
+    """Manifests of shared artefacts as inputs whose dates mean nothing, since `dvc pull` makes new ones: what such an artefact
+    depends on is in its path. Not for a run's phases: Snakemake does not run again what depends on an ancient input alone."""
     return [ancient(str(artefact.manifest)) for artefact in artefacts]
 
 

@@ -4,9 +4,8 @@ def phase_inputs(w):
     inputs = [point.prompts]
     if uses_cache(point.study.runs[w.method]):
         inputs.append(point.verdicts)
-    if phase > 1:
-        inputs.append(point.phase(w.method, int(w.seed), phase - 1))
-    return [*made(*inputs), *trained(point, "teacher", "student")]
+    cached = [*made(*inputs), *trained(point, "teacher", "student")]
+    return cached if phase == 1 else [point.phase(w.method, int(w.seed), phase - 1).manifest, *cached]
 
 
 rule distil:
