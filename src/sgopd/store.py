@@ -277,7 +277,6 @@ def alone(lock: Path) -> Iterator[None]:
     Folders made for the lock go with it if nothing else came to lie in them.
     """
     made = [folder for folder in lock.parents if not folder.exists()]
-    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _held(lock):
             yield
@@ -290,7 +289,12 @@ def alone(lock: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(lock: Path) -> Iterator[None]:
     while True:
-        with lock.open("a") as file:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = lock.open("a")
+        except FileNotFoundError:
+            continue  # the one before took the folder with it just now
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
