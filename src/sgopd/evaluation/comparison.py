@@ -60,7 +60,7 @@ class Resampling:
         draws = mean + self.problems @ problem + stretch * (seeds @ seed) + ((seeds @ rest) * self.problems).sum(1)
         low, high = np.percentile(draws, self.tails)
         if not paired:
-            return Estimate(mean, float(low), float(high))
+            return Estimate(mean, max(float(low), 0.0), min(float(high), 1.0))  # scores are shares
         flipped = np.abs(self.signs @ (scores.mean(0) / scores.shape[1]))
         p = (1 + int((flipped >= abs(mean) - 1e-12).sum())) / (1 + len(flipped))
         return Estimate(mean, float(low), float(high), p)
