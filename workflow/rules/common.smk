@@ -53,7 +53,8 @@ def at(results):
 
 def made(*artefacts):
     """Manifests of shared artefacts as inputs whose dates mean nothing, since `dvc pull` makes new ones: what such an artefact
-    depends on is in its path. Not for a run's phases: Snakemake does not run again what depends on an ancient input alone."""
+    depends on is in its path. Not for a run's phases: Snakemake does not run again what depends on an ancient input alone.
+    """
     return [ancient(str(artefact.manifest)) for artefact in artefacts]
 
 
@@ -64,7 +65,9 @@ def trained(point, *roles):
 
 def study_of(point):
     """--study and --point for a stage's command line; both are checked names, quoted all the same."""
-    point_option = f" --point {shlex.quote(point.study.point)}" if point.study.point else ""
+    point_option = (
+        f" --point {shlex.quote(point.study.point)}" if point.study.point else ""
+    )
     return f"--study {shlex.quote(str(STUDY))}{point_option}"
 
 

@@ -5,7 +5,11 @@ def phase_inputs(w):
     if uses_cache(point.study.runs[w.method]):
         inputs.append(point.verdicts)
     cached = [*made(*inputs), *trained(point, "teacher", "student")]
-    return cached if phase == 1 else [point.phase(w.method, int(w.seed), phase - 1).manifest, *cached]
+    return (
+        cached
+        if phase == 1
+        else [point.phase(w.method, int(w.seed), phase - 1).manifest, *cached]
+    )
 
 
 rule distil:

@@ -2,7 +2,9 @@
 def evaluated_model(w):
     point = at(w.results)
     if w.method in ("teacher", "student"):
-        return trained(point, "teacher", "student")  # their tokenizers are checked against each other
+        return trained(
+            point, "teacher", "student"
+        )  # their tokenizers are checked against each other
     return [point.phase(w.method, int(w.seed), 3).manifest]
 
 
