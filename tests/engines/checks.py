@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from sgopd.engines.base import Rollout
+from sgopd.config import Sampling
+from sgopd.engines.base import Engine, Rollout
 
 
 def ends_at_eos_or_limit(rollouts: Sequence[Rollout], eos: int, limit: int) -> None:
@@ -12,3 +13,14 @@ def ends_at_eos_or_limit(rollouts: Sequence[Rollout], eos: int, limit: int) -> N
         assert eos not in rollout.token_ids[:-1]
         assert (rollout.token_ids[-1] == eos) == (rollout.finish_reason == "stop")
         assert len(rollout.token_ids) == limit or rollout.finish_reason == "stop"
+
+
+def hears_of_each_rollout_when_it_ends(engine: Engine, prompts: Sequence[list[int]], limit: int) -> None:
+    """Of each once, as it is returned, and of a short one before the longest."""
+    heard: list[tuple[int, Rollout]] = []
+    rollouts = engine.sample(
+        prompts, Sampling(max_new_tokens=limit), range(len(prompts)), lambda *one: heard.append(one)
+    )
+    assert dict(heard) == dict(enumerate(rollouts)) and len(heard) == len(rollouts)
+    lengths = [len(rollout.token_ids) for _, rollout in heard]
+    assert min(lengths) < max(lengths) and lengths[0] < lengths[-1]

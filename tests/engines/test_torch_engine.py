@@ -12,7 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from sgopd.config import Sampling
 from sgopd.engines.base import Engine, Rollout
 from sgopd.engines.torch_engine import TorchEngine
-from tests.engines.checks import ends_at_eos_or_limit
+from tests.engines.checks import ends_at_eos_or_limit, hears_of_each_rollout_when_it_ends
 
 EOS, PAD = 2, 0
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 3], [4, 4]]
@@ -94,6 +94,10 @@ def test_first_tokens_follow_the_wanted_distribution(engine: Engine, model: Any,
 def test_logprobs_are_at_temperature_one_whatever_the_sampling(engine: Engine, model: Any) -> None:
     [rollout] = engine.sample([PROMPTS[0]], Sampling(max_new_tokens=4, temperature=0.3, top_p=0.5), [7])
     assert rollout.logprobs == pytest.approx(slow_logprobs(model, PROMPTS[0], rollout.token_ids), abs=1e-5)
+
+
+def test_it_tells_of_each_rollout_when_it_ends(engine: Engine) -> None:
+    hears_of_each_rollout_when_it_ends(engine, PROMPTS * 4, 12)
 
 
 def test_nothing_in_gives_nothing_out(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from sgopd.config import Sampling
 from sgopd.engines.torch_engine import TorchEngine
 from sgopd.errors import UserError
-from tests.engines.checks import ends_at_eos_or_limit
+from tests.engines.checks import ends_at_eos_or_limit, hears_of_each_rollout_when_it_ends
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm")
@@ -64,6 +64,10 @@ def test_its_sampled_logprobs_are_the_torch_engines_scores(vllm: VllmEngine, tor
 def test_a_rollout_ends_at_eos_or_at_the_length_limit(vllm: VllmEngine) -> None:
     rollouts = vllm.sample(PROMPTS * 16, Sampling(max_new_tokens=30), range(64))
     ends_at_eos_or_limit(rollouts, EOS, 30)
+
+
+def test_it_tells_of_each_rollout_when_it_ends(vllm: VllmEngine) -> None:
+    hears_of_each_rollout_when_it_ends(vllm, PROMPTS * 16, 30)
 
 
 def test_tokens_depend_on_the_seed_and_not_on_the_batch(vllm: VllmEngine) -> None:

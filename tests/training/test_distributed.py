@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from sgopd.config import Sampling
 from sgopd.engines.forward import response_logprobs
+from sgopd.engines.torch_engine import TorchEngine
 from sgopd.training import distributed
 from tests.training.some_steps import build, run
 
@@ -102,6 +104,23 @@ def test_adapters_leave_merged_and_train_nothing_else(runs: dict[str, Path]) -> 
         load_adapters(adapted, runs["one"] / "lora/step0000002")
         theirs, _ = response_logprobs(adapted, [[3, 4]], [[5, 6, 7]], 0)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("world", "group"), [(2, 1), (4, 2), (6, 3)])
+def test_each_process_hears_of_the_rollouts_that_it_will_score(
+    monkeypatch: pytest.MonkeyPatch, world: int, group: int
+) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: world)
+    heard: list[int] = []
+    for rank in range(world):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "gather", lambda own: [own] * world)
+        engine = TorchEngine(build().eval(), 2, 0)
+        before = len(heard)
+        sampler = distributed.SharedWork(engine, group)
+        sampler.sample([[3, 4]] * 13, Sampling(max_new_tokens=3), range(13), lambda place, _: heard.append(place))
+        assert sorted(heard[before:]) == distributed.SharedWork(engine)._mine(13)
+    assert sorted(heard) == list(range(13))
 
 
 def test_micro_batches_are_dealt_so_that_every_process_makes_as_many_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,11 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 pytest.importorskip("vllm")
 
 
-@pytest.mark.parametrize(("dtype", "processes"), [("float32", 1), ("float32", 2), ("bfloat16", 1)])
-def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "processes", "tensor_parallel"),
+    [("float32", 1, 1), ("float32", 2, 1), ("float32", 2, 2), ("bfloat16", 1, 1)],
+)
+def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, processes: int, tensor_parallel: int) -> None:
     tiny_model(Path("student"), "qwen3", 64, seed=0, head=32)
     tiny_model(Path("teacher"), "qwen3", 64, seed=1, head=32)
     models = {
@@ -28,7 +31,7 @@ def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, process
         "dtype": dtype,
     }
     changes = {
-        "engine": {"kind": "vllm"}, "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
+        "engine": {"kind": "vllm", "tensor_parallel": tensor_parallel}, "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
         "prompts": {"max_prompt_tokens": 40}, "hardware": {"processes": processes},
     }  # fmt: skip
     Path("study.yaml").write_text(yaml.safe_dump({**override(TINY, changes), "models": models}))

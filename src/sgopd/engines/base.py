@@ -1,6 +1,6 @@
 """What every engine can do: sample responses, and score given ones. Knows no model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,6 +20,9 @@ class Rollout:
     finish_reason: Literal["stop", "length"]
 
 
+Finished = Callable[[int, Rollout], None]  # place of the prompt, its rollout
+
+
 class Sampling(Protocol):
     """How responses are drawn; ``sgopd.config.Sampling`` is one."""
 
@@ -34,8 +37,14 @@ class Sampling(Protocol):
 class Engine(Protocol):
     """A model that samples and scores. Results don't depend on how sequences are batched."""
 
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
-        """One rollout per (prompt, seed); repeat a prompt for a group."""
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
+        """One rollout per (prompt, seed); repeat a prompt for a group. ``finished`` hears of each as soon as it is complete."""
+        ...
+
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        """Start to score this response, for a later ``score``, where that costs this process nothing; else nothing."""
         ...
 
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:

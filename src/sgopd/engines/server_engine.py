@@ -1,7 +1,7 @@
 """A vLLM server as engine, on this node or another: the teacher that scores, without its weights in this process.
 
 Speaks the OpenAI completions protocol with vLLM's additions (token ids in and out, prompt log-probs). Requests run side by
-side and are repeated while the server is busy. Knows no model.
+side and are repeated while the server is busy; responses can be scored while others are still being sampled. Knows no model.
 """
 
 import json
@@ -9,18 +9,14 @@ import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
-from sgopd.engines.base import Rollout, Sampling
+from sgopd.engines.base import Finished, Rollout, Sampling
 from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-A = TypeVar("A")
-B = TypeVar("B")
-R = TypeVar("R")
 
 AT_ONCE = 64  # requests in flight: the server batches them
 PATIENCE_S = 600.0  # a request may wait this long for a server that restarts or is busy
@@ -35,35 +31,50 @@ class ServerEngine:
         self.url, self.eos_id, self.vocabulary, self.patience_s = url.rstrip("/"), eos_id, vocabulary, patience_s
         [card, *_] = self._ask("/models")["data"]
         self.model, self.max_length = str(card["id"]), int(card["max_model_len"])
+        self.pool = ThreadPoolExecutor(AT_ONCE)
+        self.begun: dict[tuple[tuple[int, ...], tuple[int, ...]], Future[list[float]]] = {}
         logger.info("teacher: %s at %s, context %d", self.model, self.url, self.max_length)
 
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
         """One rollout per (prompt, seed)."""
 
-        def one(prompt: list[int], seed: int) -> Rollout:
+        def one(place: int) -> Rollout:
             choice = self._complete(
-                prompt, max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, top_p=sampling.top_p, seed=seed,
-                stop_token_ids=[self.eos_id], ignore_eos=True, logprobs=0, return_token_ids=True,
+                prompts[place], max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
+                seed=seeds[place], stop_token_ids=[self.eos_id], ignore_eos=True, logprobs=0, return_token_ids=True,
                 return_tokens_as_token_ids=True,
             )  # fmt: skip
             ids = [int(token) for token in choice["token_ids"]]
             self._all_real(ids)
             logprobs = [min(float(value), 0.0) for value in choice["logprobs"]["token_logprobs"]]
-            return Rollout(ids, logprobs, "stop" if ids[-1] == self.eos_id else "length")
+            rollout = Rollout(ids, logprobs, "stop" if ids[-1] == self.eos_id else "length")
+            if finished:
+                finished(place, rollout)
+            return rollout
 
-        return _side_by_side(one, prompts, seeds)
+        return list(self.pool.map(one, range(len(prompts))))
+
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        """Send the response off to be scored; ``score`` fetches the answer. The work is the server's."""
+        key = tuple(prompt), tuple(response)
+        if key not in self.begun:
+            self.begun[key] = self.pool.submit(self._score, prompt, response)
 
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
-        """Log-probs (nats, temperature 1) of the response tokens."""
+        """Log-probs (nats, temperature 1) of the response tokens; of those begun before, what has been worked out meanwhile."""
+        for prompt, response in zip(prompts, responses, strict=True):
+            self.begin(prompt, response)
+        begun, self.begun = self.begun, {}
+        return [begun[tuple(p), tuple(r)].result() for p, r in zip(prompts, responses, strict=True)]
 
-        def one(prompt: list[int], response: list[int]) -> list[float]:
-            if not response:
-                return []
-            choice = self._complete(prompt + response, max_tokens=1, prompt_logprobs=0, temperature=0.0)
-            places = choice["prompt_logprobs"][len(prompt) :]
-            return [float(place[str(token)]["logprob"]) for place, token in zip(places, response, strict=True)]
-
-        return _side_by_side(one, prompts, responses)
+    def _score(self, prompt: list[int], response: list[int]) -> list[float]:
+        if not response:
+            return []
+        choice = self._complete(prompt + response, max_tokens=1, prompt_logprobs=0, temperature=0.0)
+        places = choice["prompt_logprobs"][len(prompt) :]
+        return [float(place[str(token)]["logprob"]) for place, token in zip(places, response, strict=True)]
 
     def _complete(self, prompt: list[int], **settings: Any) -> Any:
         wanted = len(prompt) + settings["max_tokens"]
@@ -107,8 +118,3 @@ def _request(url: str, body: dict[str, Any] | None) -> Any:
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - http(s) only, see config
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
         return json.load(answer)
-
-
-def _side_by_side(one: Callable[[A, B], R], first: Iterable[A], second: Iterable[B]) -> list[R]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(one, first, second))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgopd.engines.base import Rollout, Sampling
+from sgopd.engines.base import Finished, Rollout, Sampling
 from sgopd.engines.forward import response_logprobs
 
 SAMPLED_TOKENS = 2**18  # places in the KV cache of one batch: 30 GB at 1.7 billion parameters in bfloat16
@@ -32,7 +32,9 @@ class TorchEngine:
         self.vocabulary, self.batch_size = vocabulary, batch_size
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
         """One rollout per (prompt, seed); batches hold prompts of similar length."""
         rollouts: list[Rollout | None] = [None] * len(prompts)
         training = self.model.training
@@ -40,8 +42,10 @@ class TorchEngine:
         lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
         for rows in _batches(lengths, range(len(prompts)), self.batch_size, SAMPLED_TOKENS):
             batch = _Decoding(self, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
-            for row, rollout in zip(rows, batch.run(), strict=True):
-                rollouts[row] = rollout
+            for i, rollout in batch.run():
+                rollouts[rows[i]] = rollout
+                if finished:
+                    finished(rows[i], rollout)
         self.model.train(training)
         return [rollout for rollout in rollouts if rollout is not None]
 
@@ -57,6 +61,9 @@ class TorchEngine:
             for row, part in zip(rows, flat.cpu().split([len(response) for response in picked]), strict=True):
                 scores[row] = part.tolist()
         return scores
+
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        """Nothing: it would compete with the sampling for this device."""
 
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Take over new weights by name, as ``transformers`` names them; for a model that is not trained in place."""
@@ -91,7 +98,8 @@ class _Decoding:
         self.tokens: list[list[int]] = [[] for _ in prompts]
         self.logprobs: list[list[float]] = [[] for _ in prompts]
 
-    def run(self) -> list[Rollout]:
+    def run(self) -> Iterator[tuple[int, Rollout]]:
+        """Place and rollout of each, as they end."""
         from transformers import DynamicCache
 
         model, cache = self.engine.model, DynamicCache(config=self.engine.model.config)
@@ -105,7 +113,9 @@ class _Decoding:
             ).logits[:, -1].float()  # fmt: skip
             token, logp = self._draw(logits, self.uniforms[rows, t])
             self._append(rows, ended, token, logp)
-            ended |= token.cpu() == self.engine.eos_id
+            ends = (token.cpu() == self.engine.eos_id) | (t == self.sampling.max_new_tokens - 1)
+            yield from ((i, self._rollout(i)) for i in rows[ends & ~ended].tolist())
+            ended |= ends
             if bool(ended.all()):
                 break
             ids, position = token[:, None], position[:, -1:] + 1
@@ -114,7 +124,6 @@ class _Decoding:
                 alive = (~ended).nonzero()[:, 0]
                 cache.batch_select_indices(alive.to(ids.device))
                 ids, position, mask, rows, ended = ids[alive], position[alive], mask[alive], rows[alive], ended[alive]
-        return [self._rollout(i) for i in range(len(self.prompts))]
 
     def _left_padded(self) -> tuple[Tensor, Tensor]:
         width = max(map(len, self.prompts))

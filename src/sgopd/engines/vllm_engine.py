@@ -6,14 +6,14 @@ torchrun each group of ``tensor_parallel`` processes forms one engine, and the g
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from sgopd.engines.base import Rollout, Sampling
+from sgopd.engines.base import Finished, Rollout, Sampling
 from sgopd.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ class VllmEngine:
         self.can_sleep = bool(self.llm.llm_engine.model_config.enable_sleep_mode)
         self.asleep = False
 
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
         """One rollout per (prompt, seed); every request draws from a generator of its own."""
         from vllm import SamplingParams
 
@@ -62,7 +64,12 @@ class VllmEngine:
             )
             for seed in seeds
         ]  # fmt: skip
-        return [self._rollout(output.outputs[0]) for output in self._generate(prompts, settings)]
+
+        def hear(place: int, output: Any) -> None:
+            if finished:
+                finished(place, self._rollout(output.outputs[0]))
+
+        return [self._rollout(output.outputs[0]) for output in self._generate(prompts, settings, hear)]
 
     def _rollout(self, output: Any) -> Rollout:
         ids = list(output.token_ids)
@@ -86,6 +93,9 @@ class VllmEngine:
                 scores[i] = [place[token].logprob for place, token in zip(places, responses[i], strict=True)]
         return scores
 
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        """Nothing: it would compete with the sampling for this device."""
+
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Replace the weights in place. What was cached of prompts under the old ones is forgotten."""
         self._wake("weights")
@@ -105,10 +115,22 @@ class VllmEngine:
             self.llm.wake_up(tags=[only] if only else None)
             self.asleep = only is not None
 
-    def _generate(self, prompts: Sequence[list[int]], settings: Any) -> list[Any]:
+    def _generate(
+        self, prompts: Sequence[list[int]], settings: Any, hear: Callable[[int, Any], None] = lambda place, output: None
+    ) -> list[Any]:
+        """vLLM's outputs in the order of the prompts; ``hear`` gets each as soon as it is complete."""
         if not prompts:
             return []
-        return list(self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False))
+        names = self.llm.enqueue([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False)
+        engine, places = self.llm.llm_engine, {_number(name): place for place, name in enumerate(names)}
+        done: dict[int, Any] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    place = places[_number(output.request_id)]
+                    done[place] = output
+                    hear(place, output)
+        return [done[place] for place in range(len(prompts))]
 
     def _fits(self, lengths: Iterable[int]) -> None:
         longest = max(lengths, default=0)
@@ -117,6 +139,11 @@ class VllmEngine:
                 f"engine.max_length: {self.max_length} tokens are too few for prompt plus response ({longest}). Raise it, "
                 "or lower sampling.max_new_tokens or prompts.max_prompt_tokens."
             )
+
+
+def _number(name: str) -> int:
+    """Of a request; vLLM adds random characters to some names of it."""
+    return int(name.partition("-")[0])
 
 
 def _repack_tied_head(model: Any) -> None:
@@ -141,6 +168,9 @@ def _start(path: str, options: VllmOptions) -> Any:
             "or set engine.kind: torch."
         ) from error
     torchrun = "LOCAL_RANK" in os.environ
+    logging.getLogger("vllm.renderers.base").setLevel(
+        logging.ERROR
+    )  # warns that the tokenizer, left out on purpose, is not there
     try:
         return LLM(
             path, revision=options.revision, skip_tokenizer_init=True, generation_config="vllm", dtype=options.dtype,

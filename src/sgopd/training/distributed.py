@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sgopd.engines.base import Engine, Rollout, Sampling
+from sgopd.engines.base import Engine, Finished, Rollout, Sampling
 from sgopd.models import own_device
 
 logger = logging.getLogger(__name__)
@@ -152,9 +152,17 @@ class SharedWork:
     def __init__(self, engine: Engine, tensor_parallel: int = 1) -> None:
         self.engine, self.tensor_parallel = engine, tensor_parallel
 
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
+        """``finished`` hears, in each process, of the rollouts which that process will be asked to score."""
         mine = self._mine(len(prompts))
-        done = self.engine.sample([prompts[i] for i in mine], sampling, [seeds[i] for i in mine])
+
+        def hear(place: int, rollout: Rollout) -> None:
+            if finished and mine[place] % world() == rank():
+                finished(mine[place], rollout)
+
+        done = self.engine.sample([prompts[i] for i in mine], sampling, [seeds[i] for i in mine], hear)
         rows = self._gathered(
             mine, [r.token_ids for r in done], [r.logprobs for r in done], [r.finish_reason for r in done]
         )
@@ -165,6 +173,9 @@ class SharedWork:
         done = self.engine.score([prompts[i] for i in mine], [responses[i] for i in mine])
         return [row["logprobs"] for row in self._gathered(mine, [[] for _ in mine], done, ["" for _ in mine])]
 
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        self.engine.begin(prompt, response)
+
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         self.engine.update(weights)  # type: ignore[attr-defined]
 
@@ -172,7 +183,8 @@ class SharedWork:
         self.engine.sleep()  # type: ignore[attr-defined]
 
     def _mine(self, count: int) -> list[int]:
-        return list(range(rank() // self.tensor_parallel, count, world() // self.tensor_parallel))
+        group = self.tensor_parallel
+        return [i for i in range(count) if i % world() // group == rank() // group]
 
     def _gathered(
         self, places: list[int], ids: list[list[int]], logprobs: list[list[float]], ends: Sequence[str]

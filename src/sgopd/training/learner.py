@@ -95,8 +95,15 @@ class Learner:
         picked = order(self.seed, len(self.prompts), step * count, count)
         prompts = [self.prompts[i] for i in picked for _ in range(size)]
         seeds = [stream_seed(self.seed, "rollout", step, i) for i in range(len(prompts))]
+
+        def begin_to_score(place: int, rollout: Rollout) -> None:
+            if self.teacher:
+                self.teacher.begin(prompts[place].teacher_ids, rollout.token_ids)
+
         with self._timed("rollout"):
-            return prompts, self.student.sample([p.token_ids for p in prompts], self.training.sampling, seeds)
+            return prompts, self.student.sample(
+                [p.token_ids for p in prompts], self.training.sampling, seeds, begin_to_score
+            )
 
     def score(self, prompts: list[Any], rollouts: list[Rollout]) -> Batch:
         """Verdicts, and the log-probs of the sampled tokens under teacher and reference."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sgopd.config import Training
-from sgopd.engines.base import Engine, LiveEngine, Rollout, Sampling
+from sgopd.engines.base import Engine, Finished, LiveEngine, Rollout, Sampling
 from sgopd.engines.forward import is_sharded
 from sgopd.models import own_device
 from sgopd.pair import Engines
@@ -56,9 +56,11 @@ class Follower:
     def __init__(self, engine: LiveEngine, model: Any, stored: bool = False) -> None:
         self.engine, self.model, self.stored = engine, model, stored
 
-    def sample(self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Rollout]:
+    def sample(
+        self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
+    ) -> list[Rollout]:
         self._follow()
-        rollouts = self.engine.sample(prompts, sampling, seeds)
+        rollouts = self.engine.sample(prompts, sampling, seeds, finished)
         self.engine.sleep()
         return rollouts
 
@@ -67,6 +69,9 @@ class Follower:
         scores = self.engine.score(prompts, responses)
         self.engine.sleep()
         return scores
+
+    def begin(self, prompt: list[int], response: list[int]) -> None:
+        """Nothing: its weights would have to be handed over first."""
 
     def _follow(self) -> None:
         weights = plain_weights(self.model)
