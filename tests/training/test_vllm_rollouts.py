@@ -31,7 +31,8 @@ def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, process
         "dtype": dtype,
     }
     changes = {
-        "engine": {"kind": "vllm", "tensor_parallel": tensor_parallel}, "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
+        "engine": {"kind": "vllm", "tensor_parallel": tensor_parallel},
+        "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
         "prompts": {"max_prompt_tokens": 40}, "hardware": {"processes": processes},
     }  # fmt: skip
     Path("study.yaml").write_text(yaml.safe_dump({**override(TINY, changes), "models": models}))
