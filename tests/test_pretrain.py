@@ -1,9 +1,12 @@
 """The embedded models: real tokenizer files, real Qwen3, the same weights from the same recipe."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+from sgopd import pretrain
 from sgopd.artefacts import Artefacts
 from sgopd.config import Study
 from sgopd.models import load_model, load_tokenizer, render_prompt
@@ -48,6 +51,33 @@ def test_the_same_recipe_gives_the_same_bytes(made: Path, checkout: Path, study:
     folder = train_model(study, "student")
     first = (made / folder / "model.safetensors").read_bytes()
     assert (folder / "model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])  # before the first checkpoint, where a lesson begins, within one
+def test_training_that_was_killed_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
+    made: Path, checkout: Path, study: Study, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    loss, done = pretrain._loss, []
+
+    def killed(*arguments: Any) -> Any:
+        if len(done) == step:
+            raise KeyboardInterrupt
+        done.append(step)
+        return loss(*arguments)
+
+    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(pretrain, "_loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(study, "teacher")
+    artefact = Artefacts(study).model("teacher")
+    assert not artefact.folder.exists() and artefact.partial.exists() == (step >= 2)
+    taken: list[int] = []
+    monkeypatch.setattr(pretrain, "_loss", lambda *arguments: taken.append(0) or loss(*arguments))
+    folder = train_model(study, "teacher")
+    assert len(taken) == 5 - step // 2 * 2
+    for path in (made / folder).iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    assert not artefact.partial.exists()
 
 
 def test_teacher_and_student_differ_and_start_from_the_same_weights(made: Path, study: Study) -> None:

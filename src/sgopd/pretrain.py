@@ -1,12 +1,13 @@
 """The embedded models: a tiny Qwen3 with a real tokenizer, trained here on synthetic solutions until the skill is there.
 
 In: a ``Recipe``. Out: a folder that transformers loads like any hub model (safetensors, tokenizer files, chat template).
-Knows no distillation.
+Resumes from its newest checkpoint. Knows no distillation.
 """
 
 import logging
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from sgopd.store import clear, finish, is_complete, stream, stream_seed
 
 if TYPE_CHECKING:
     from sgopd.config import Study
+    from sgopd.training.checkpoint import Checkpoints, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 IGNORED = -100
+CHECKPOINT_EVERY = 100  # steps, about 20 s
 
 
 class _Part(BaseModel):
@@ -114,40 +117,92 @@ def train_model(study: "Study", role: Literal["teacher", "student"], out: Path |
     if is_complete(folder, artefact.fingerprint):
         logger.info("%s is complete", folder)
         return folder
-    recipe: Recipe = getattr(study.models, role)
+    from sgopd.training.checkpoint import Checkpoints
+
+    checkpoints = Checkpoints(artefact.partial)
     tokenizer = build_tokenizer()
-    model = build_model(recipe, tokenizer, stream_seed(study.seed, "weights"))
-    for number, lesson in enumerate(recipe.lessons, 1):
-        _teach(model, tokenizer, recipe, lesson, f"train {role}, lesson {number}/{len(recipe.lessons)}", study, number)
+    model = _taught(study, role, tokenizer, checkpoints)
     clear(folder)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     finish(folder, artefact.kind, artefact.fingerprint, artefact.inputs, stats={"parameters": model.num_parameters()})
+    checkpoints.remove()
     return folder
 
 
-def _teach(model: Any, tokenizer: Any, recipe: Recipe, lesson: Lesson, title: str, study: "Study", number: int) -> None:
-    """One lesson: AdamW on fresh problems of the train split, one batch per step."""
+def _taught(study: "Study", role: Literal["teacher", "student"], tokenizer: Any, checkpoints: "Checkpoints") -> Any:
+    """The model after all its lessons, beginning where a process that was stopped left it."""
     import torch
 
+    from sgopd.models import load_model
+    from sgopd.training.checkpoint import Progress
+
+    recipe: Recipe = getattr(study.models, role)
+    newest = checkpoints.newest()
+    if newest:
+        progress = checkpoints.read_progress(newest)
+        logger.info("training of the %s goes on from step %d", role, progress.step)
+        model = load_model(newest / "model", dtype=torch.float32, device="cpu").train()
+    else:
+        progress = Progress(step=0)
+        model = build_model(recipe, tokenizer, stream_seed(study.seed, "weights"))
+    first = 0
+    for number, lesson in enumerate(recipe.lessons, 1):
+        if progress.step < first + lesson.steps:
+            title = f"train {role}, lesson {number}/{len(recipe.lessons)}"
+            random = stream(study.seed, "lesson", number)
+            writer = Writer(lesson.terse, lesson.step_error, lesson.flaw)
+            batches = _Batches(tokenizer, recipe, writer, random, study.models.prompt_template)
+            _teach(model, lesson, batches, first, progress, newest, checkpoints, title)
+        first += lesson.steps
+    return model
+
+
+def _teach(
+    model: Any,
+    lesson: Lesson,
+    batches: "_Batches",
+    first: int,
+    progress: "Progress",
+    newest: Path | None,
+    checkpoints: "Checkpoints",
+    title: str,
+) -> None:
+    """One lesson, whose first step is number ``first`` of all: AdamW on fresh problems of the train split, one batch per step."""
+    import torch
+
+    from sgopd.training.checkpoint import load_optimiser
+
     optimiser = torch.optim.AdamW(model.parameters(), lr=lesson.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _lr_factor(step / lesson.steps))
-    random = stream(study.seed, "lesson", number)
-    writer = Writer(lesson.terse, lesson.step_error, lesson.flaw)
+    if newest and progress.step > first:
+        load_optimiser(optimiser, newest)
+        batches.random.bit_generator.state = progress.random
     reporter = Reporter()
-    for _ in track(range(lesson.steps), title, lesson.steps, reporter):
-        ids, labels = _batch(tokenizer, recipe, writer, random, study.models.prompt_template)
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        taught = labels[:, 1:] != IGNORED
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[taught]), labels[:, 1:][taught])
+    for step in track(
+        range(progress.step - first, lesson.steps), title, lesson.steps + first - progress.step, reporter
+    ):
+        optimiser.param_groups[0]["lr"] = lesson.lr * _lr_factor(step / lesson.steps)
+        loss = _loss(model, *batches.next())
         optimiser.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):
             raise NotFinite(f"{title}: the loss is {loss.item()}. Lower the lr of the lesson under models.")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
         reporter.report(loss=loss.item())
+        progress.step += 1
+        if progress.step % CHECKPOINT_EVERY == 0:
+            progress.random = batches.random.bit_generator.state
+            checkpoints.save(model, optimiser, progress)
+
+
+def _loss(model: Any, ids: Any, labels: Any) -> Any:
+    """Mean negative log-prob of the taught tokens; ids and labels [B, T]."""
+    import torch
+
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    taught = labels[:, 1:] != IGNORED
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[taught]), labels[:, 1:][taught])
 
 
 def _lr_factor(done: float) -> float:
@@ -155,24 +210,37 @@ def _lr_factor(done: float) -> float:
     return min(done / 0.05 + 0.02, 1.0) * (0.55 + 0.45 * math.cos(math.pi * done))
 
 
-def _batch(tokenizer: Any, recipe: Recipe, writer: Writer, random: Any, template: str) -> tuple[Any, Any]:
-    """Token ids and labels [B, T], padded on the right; only the solution and its EOS are learned."""
-    import torch
+@dataclass
+class _Batches:
+    """Solutions to fresh problems as training batches, drawn from ``random``."""
 
-    from sgopd.models import render_prompt
+    tokenizer: Any
+    recipe: Recipe
+    writer: Writer
+    random: Any
+    template: str
 
-    rows: list[tuple[list[int], list[int]]] = []
-    while len(rows) < recipe.batch:
-        chain: Chain = draw(random, int(random.integers(recipe.operations[0], recipe.operations[1] + 1)))
-        if chain.split != "train":
-            continue
-        prompt = render_prompt(tokenizer, chain.problem, template)
-        solution = tokenizer(writer.solution(chain, random), add_special_tokens=False)["input_ids"]
-        rows.append((prompt, [*solution, tokenizer.eos_token_id]))
-    width = max(len(prompt) + len(solution) for prompt, solution in rows)
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    labels = torch.full((len(rows), width), IGNORED)
-    for i, (prompt, solution) in enumerate(rows):
-        ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
-        labels[i, len(prompt) : len(prompt) + len(solution)] = torch.tensor(solution)
-    return ids, labels
+    def next(self) -> tuple[Any, Any]:
+        """Token ids and labels [B, T], padded on the right; only the solution and its EOS are learned."""
+        import torch
+
+        rows = [self._row() for _ in range(self.recipe.batch)]
+        width = max(len(prompt) + len(solution) for prompt, solution in rows)
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id)
+        labels = torch.full((len(rows), width), IGNORED)
+        for i, (prompt, solution) in enumerate(rows):
+            ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
+            labels[i, len(prompt) : len(prompt) + len(solution)] = torch.tensor(solution)
+        return ids, labels
+
+    def _row(self) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt of the train split and of its solution."""
+        from sgopd.models import render_prompt
+
+        chain: Chain | None = None
+        while chain is None or chain.split != "train":
+            fewest, most = self.recipe.operations
+            chain = draw(self.random, int(self.random.integers(fewest, most + 1)))
+        prompt = render_prompt(self.tokenizer, chain.problem, self.template)
+        solution = self.tokenizer(self.writer.solution(chain, self.random), add_special_tokens=False)["input_ids"]
+        return prompt, [*solution, self.tokenizer.eos_token_id]

@@ -28,7 +28,8 @@ def add_adapters(model: Any, rank: int, alpha: float, seed: int) -> Any:
     model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=linear), model)
+        settings: dict[str, Any] = {"r": rank, "lora_alpha": alpha, "target_modules": linear}
+        inject_adapter_in_model(LoraConfig(**settings), model)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

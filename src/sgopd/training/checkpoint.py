@@ -26,12 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """What a run has done so far: the next step, and the rows of its tables (as Python values, JSON)."""
+    """What a run has done so far: the next step, the rows of its tables, and the state of a random stream that goes through its
+    steps, where there is one (as Python values, JSON)."""
 
     step: int
     metrics: list[dict[str, Any]] = field(default_factory=list)
     gate_tokens: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    random: dict[str, Any] | None = None
 
 
 def save_model(model: Any, folder: Path) -> None:
@@ -153,7 +155,9 @@ class Checkpoints:
         save_optimiser(optimiser, target)
         barrier()
         if first():
-            atomic_write_text(target / "progress.json", json.dumps(progress.__dict__))
+            atomic_write_text(
+                target / "progress.json", json.dumps(progress.__dict__, default=lambda array: array.tolist())
+            )
             finish(target, "checkpoint", self.folder.name, {}, {"step": progress.step})
             for older in self.folder.glob("step*"):
                 if older != target:
