@@ -64,7 +64,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path)
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
-def test_a_writer_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_what_it_wrote_can_be_cleared(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     store.atomic_write_text(path, "old")
     script = (
@@ -76,7 +76,9 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> No
     assert process.stdout is not None and process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert path.read_text() == "old"
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+    store.clear_temporaries(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:

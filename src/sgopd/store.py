@@ -7,6 +7,7 @@ Knows nothing of what the tables mean (records.py) or who writes them.
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -75,6 +76,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_temporaries(path: Path) -> None:
+    """Remove what killed processes left of ``path``; for who knows that no other process is writing it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -190,6 +197,7 @@ def finish(
         if path.is_file() and name != MANIFEST and not path.name.endswith(".tmp"):
             entries[name] = {"sha256": checksum(path), "bytes": path.stat().st_size}
     manifest = Manifest(kind, fingerprint, inputs, stats, entries)
+    clear_temporaries(folder / MANIFEST)
     atomic_write_text(folder / MANIFEST, manifest.text())
     return manifest
 

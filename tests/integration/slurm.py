@@ -1,4 +1,4 @@
-"""A real Slurm with one node, two made-up GPUs and no accounting, in a folder of its own; started and ended by the tests."""
+"""A real Slurm of one node or more, each with two made-up GPUs, in a folder of its own; started and ended by the tests."""
 
 import os
 import shutil
@@ -17,7 +17,6 @@ CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -36,16 +35,16 @@ ReturnToService=2
 MinJobAge=86400
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=64000 Gres=gpu:2 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=64000 Gres=gpu:2 State=UNKNOWN\n"
 
 
 def missing() -> list[str]:
@@ -61,9 +60,11 @@ def missing() -> list[str]:
 class Slurm:
     """The cluster; ``env`` makes sbatch and its kin speak to it."""
 
-    def __init__(self, folder: Path, cpus: int = 4) -> None:
+    def __init__(self, folder: Path, cpus: int = 4, nodes: int = 1) -> None:
         self.folder, self.host = folder, socket.gethostname().split(".")[0]
-        for name in ("munge", "state", "spool"):
+        # several nodes on one machine, under names that every program can resolve
+        self.nodes = [self.host] if nodes == 1 else [f"127.0.0.{i + 1}" for i in range(nodes)]
+        for name in ("munge", "state"):
             (folder / name).mkdir(parents=True)
         (folder / "munge").chmod(0o711)
         (folder / "munge" / "key").write_bytes(os.urandom(128))
@@ -71,10 +72,12 @@ class Slurm:
         gpus = [folder / f"gpu{i}" for i in range(2)]
         for gpu in gpus:
             gpu.touch()
-        ports = free_ports(2)
-        conf = CONF.format(host=self.host, folder=folder, cpus=cpus, controller_port=ports[0], node_port=ports[1])
+        port, *ports = free_ports(1 + nodes)
+        conf = CONF.format(host=self.host, folder=folder, controller_port=port)
+        for name, port in zip(self.nodes, ports, strict=True):
+            conf += NODE.format(name=name, host=self.host, port=port, cpus=cpus)
         (folder / "slurm.conf").write_text(conf)
-        lines = [f"NodeName={self.host} Name=gpu File={gpu}" for gpu in gpus]
+        lines = [f"NodeName={name} Name=gpu File={gpu}" for name in self.nodes for gpu in gpus]
         (folder / "gres.conf").write_text("\n".join(lines) + "\n")
         self.env = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
 
@@ -93,24 +96,30 @@ class Slurm:
         self.start_node()
 
     def start_node(self) -> None:
-        """Start the node's daemon and wait until the controller has it."""
-        self._run("slurmd")
-        self.wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"), "the node")
+        """Start the daemons of the nodes and wait until the controller has them."""
+        for name in self.nodes:
+            self._run("slurmd", "-N", name)
+        self.wait_for(lambda: self._states() <= {"idle", "mixed", "allocated"}, "the nodes")
+
+    def _states(self) -> set[str]:
+        return set(self.ask("sinfo", "-h", "-N", "-o", "%T").splitlines()) or {"none"}
 
     def stop(self) -> None:
         self.ask("scancel", "--state=RUNNING", "--state=PENDING", "--user=root")
         with suppress(AssertionError):
             self.wait_for(lambda: not self.ask("squeue", "-h", "-t", "R,CG"), "the last jobs")
         SYSTEM_CONF.unlink(missing_ok=True)
-        for pid in (self.folder / "slurmd.pid", self.folder / "slurmctld.pid", self.folder / "munge" / "pid"):
+        for pid in (*self._node_daemons(), self.folder / "slurmctld.pid", self.folder / "munge" / "pid"):
             with suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 os.kill(int(pid.read_text()), signal.SIGTERM)
         self._kill(self.job_processes())
 
     def crash_node(self) -> None:
         """What a power cut does: the daemon and everything that jobs started are gone at once."""
-        daemon = int((self.folder / "slurmd.pid").read_text())
-        self._kill([daemon, *self.job_processes()])
+        self._kill([*(int(path.read_text()) for path in self._node_daemons()), *self.job_processes()])
+
+    def _node_daemons(self) -> list[Path]:
+        return [self.folder / f"slurmd-{name}.pid" for name in self.nodes]
 
     @staticmethod
     def _kill(processes: list[int]) -> None:

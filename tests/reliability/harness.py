@@ -70,12 +70,13 @@ class Checkout:
 
     def start(self, stage: list[str]) -> int:
         """The stage as a process of its own; returns its id."""
+        self.log.write_text("")  # not the last stage's, if this one is killed before its first word
         pid = os.fork()
         if pid:
             return pid
         code = 1
         try:
-            with self.log.open("w") as log:
+            with self.log.open("a") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
             os.chdir(self.folder)

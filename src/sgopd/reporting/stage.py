@@ -20,7 +20,7 @@ from sgopd.evaluation.metrics import per_problem
 from sgopd.reporting import collect, figures, tables
 from sgopd.reporting.publish import publish
 from sgopd.reporting.report import ReportInputs, write_report
-from sgopd.store import atomic_path, atomic_write_text, clear, fingerprint, finish
+from sgopd.store import atomic_path, atomic_write_text, clear, clear_temporaries, fingerprint, finish
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +158,7 @@ def report(study: Study, out: Path | None = None) -> Path:
     for name, figure in drawn.items():
         figures.save(figure, results / "figures" / name)
     path = results / "report.html"
+    clear_temporaries(path)
     write_report(
         ReportInputs(
             study=study.name + (f" @ {study.point}" if study.point else ""),
