@@ -61,6 +61,25 @@ def test_a_repeated_job_doubles_neither_run_nor_points(checkout: Path) -> None:
     assert [step for step, _ in history(child, "loss")] == [0, 1, 2, 3, 4, 5]
 
 
+def test_data_sets_and_models_are_linked_once_even_if_the_process_died_before_it_noted_them(checkout: Path) -> None:
+    def link() -> Any:
+        with tracking.run("study", "opd", 0, fingerprint="f", phase="phase1", params={}, tags={}) as run:
+            run.dataset("prompts", "abc", Path("data/prompts/abc"))
+            run.model("teacher", "def", Path("data/models/def"))
+            run.model("opd seed 0", "ghi", Path("results/runs/opd/seed0"), made=True)
+        [child] = [run.info.run_id for run in runs() if run.info.run_name == "opd seed 0"]
+        return client.get_run(child)
+
+    client = MlflowClient(tracking.tracking_uri())
+    first = link()
+    client.delete_tag(first.info.run_id, "sgopd.linked")  # what was noted
+    again = link()
+    assert not list(Path("mlflow-spool").glob("*.jsonl")), "all has been delivered"
+    for found in (first, again):
+        assert [one.dataset.digest for one in found.inputs.dataset_inputs] == ["abc"]
+        assert (len(found.inputs.model_inputs), len(found.outputs.model_outputs)) == (1, 1)
+
+
 def test_changed_settings_start_a_new_run_below_the_same_method(checkout: Path) -> None:
     log(0, "phase1", range(1), fingerprint="a")
     log(0, "phase1", range(1), fingerprint="b")

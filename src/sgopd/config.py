@@ -307,8 +307,8 @@ class StageResources(Part):
     """What a stage's jobs ask of a cluster. A key that is left out is the profile's business."""
 
     cpus: int = Field(1, ge=1, description="CPU cores, hence threads of the models' arithmetic, here and on a cluster.")
-    gpus: int | None = Field(None, ge=0, description="GPUs.")
-    memory_gb: float | None = Field(None, gt=0, description="Memory, in GB.")
+    gpus: int | None = Field(None, ge=0, description="GPUs (per node).")
+    memory_gb: float | None = Field(None, gt=0, description="Memory, in GB (per node).")
     minutes: int | None = Field(None, ge=1, description="Time limit; a phase that hits it goes on from a checkpoint.")
     partition: str | None = Field(None, min_length=1, description="Partition (queue).")
     account: str | None = Field(None, min_length=1, description="Account that pays.")

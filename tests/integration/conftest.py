@@ -49,7 +49,7 @@ def snakemake(folder: Path, *arguments: str, env: dict[str, str] | None = None) 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A real Slurm with one node and two made-up GPUs."""
+    """A real Slurm with two nodes and two made-up GPUs each."""
     if absent := missing():
         pytest.skip(f"no Slurm here: {', '.join(absent)} missing; apt-get install slurm-wlm munge")
     cluster = Slurm(tmp_path_factory.mktemp("slurm"))

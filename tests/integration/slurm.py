@@ -1,4 +1,4 @@
-"""A real Slurm of one node or more, each with two made-up GPUs, in a folder of its own; started and ended by the tests."""
+"""A real Slurm of two nodes with two made-up GPUs each, in a folder of its own; started and ended by the tests."""
 
 import os
 import shutil
@@ -60,10 +60,9 @@ def missing() -> list[str]:
 class Slurm:
     """The cluster; ``env`` makes sbatch and its kin speak to it."""
 
-    def __init__(self, folder: Path, cpus: int = 4, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, cpus: int = 2, nodes: int = 2) -> None:
         self.folder, self.host = folder, socket.gethostname().split(".")[0]
-        # several nodes on one machine, under names that every program can resolve
-        self.nodes = [self.host] if nodes == 1 else [f"127.0.0.{i + 1}" for i in range(nodes)]
+        self.nodes = [f"127.0.0.{i + 1}" for i in range(nodes)]  # names that every program on this machine can resolve
         for name in ("munge", "state"):
             (folder / name).mkdir(parents=True)
         (folder / "munge").chmod(0o711)
@@ -93,9 +92,9 @@ class Slurm:
             f"--log-file={munge}/log", f"--seed-file={munge}/seed", "--num-threads=2",
         )  # fmt: skip
         self._run("slurmctld")
-        self.start_node()
+        self.start_nodes()
 
-    def start_node(self) -> None:
+    def start_nodes(self) -> None:
         """Start the daemons of the nodes and wait until the controller has them."""
         for name in self.nodes:
             self._run("slurmd", "-N", name)
@@ -114,8 +113,8 @@ class Slurm:
                 os.kill(int(pid.read_text()), signal.SIGTERM)
         self._kill(self.job_processes())
 
-    def crash_node(self) -> None:
-        """What a power cut does: the daemon and everything that jobs started are gone at once."""
+    def crash_nodes(self) -> None:
+        """What a power cut does: the daemons and everything that jobs started are gone at once."""
         self._kill([*(int(path.read_text()) for path in self._node_daemons()), *self.job_processes()])
 
     def _node_daemons(self) -> list[Path]:

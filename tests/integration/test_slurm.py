@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from sgopd.artefacts import Artefacts
-from sgopd.config import load_study
+from sgopd.config import Study, load_study
+from sgopd.training.distil import distil
 from tests.integration.conftest import environment, make_checkout, snakemake
 from tests.integration.slurm import Slurm
 
@@ -156,10 +158,10 @@ def test_a_cancelled_job_a_time_limit_and_a_node_failure_change_nothing_in_the_t
     slurm.ask("scontrol", "update", f"jobid={disturbed.job()}", "timelimit=1")
     slurm.wait_for(lambda: "was asked to leave (SIGTERM)" in disturbed.phase_log(), "the time limit", 300)
     disturbed.wait_for_steps()
-    slurm.crash_node()
-    slurm.ask("scontrol", "update", f"nodename={slurm.host}", "state=down", "reason=crash")
+    slurm.crash_nodes()
+    slurm.ask("scontrol", "update", f"nodename={','.join(slurm.nodes)}", "state=down", "reason=crash")
     time.sleep(2)
-    slurm.start_node()  # Slurm queues the job again, or Snakemake does
+    slurm.start_nodes()  # Slurm queues the job again, or Snakemake does
     text = disturbed.finish()
     assert tables(disturbed.folder) == tables(undisturbed), text[-3000:]
 
@@ -176,6 +178,27 @@ def test_a_killed_snakemake_is_followed_by_one_that_goes_on(undisturbed: Path, d
     disturbed.start()
     disturbed.finish()
     assert tables(disturbed.folder) == tables(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_phase_on_two_nodes_is_the_phase_on_one(
+    slurm: Slurm, made: Path, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_checkout(tmp_path, database, hardware={"nodes": 2}, resources={"distil": {"gpus": 1}})
+    shutil.copytree(made / "data", folder / "data")
+    phase = Artefacts(load_study(folder / "study.yaml")).phase("opd", 0, 1)
+    done = snakemake(folder, "--profile", "slurm", str(phase.manifest))
+    assert done.returncode == 0, done.stdout
+    assert slurm.ask("squeue", "-h", "-t", "COMPLETED", "-o", "%D").split()[-1] == "2"
+    assert (folder / phase.folder / "model/model-00002-of-00002.safetensors").is_file(), "each process writes a part"
+    monkeypatch.chdir(folder)
+    alone = Study.model_validate(yaml.safe_load(Path("study.yaml").read_text()) | {"results": "alone", "hardware": {}})
+    ours, theirs = (
+        {(row["step"], row["name"]): row["value"] for row in pq.read_table(at / "metrics.parquet").to_pylist()}
+        for at in (distil(alone, "opd", 0, 1), phase.folder)
+    )
+    assert theirs == pytest.approx(ours, rel=0.02, abs=1e-3) and ours
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 from sgopd.artefacts import Artefacts, uses_cache
 from sgopd.config import load_studies
 from sgopd.errors import UserError
-from sgopd.launch import command
+from sgopd.launch import command, on_nodes
 
 # A cluster signals every process of a job: shell and tee must outlive the stage, which saves and leaves
 shell.prefix("trap '' TERM; ")
@@ -21,7 +21,8 @@ except UserError as error:
 
 # sgopd, or sgopd under torchrun where the study asks for several processes (one per GPU)
 SGOPD = command(POINTS[0].study.hardware)
-DISTIL = command(POINTS[0].study.hardware, nodes=POINTS[0].study.hardware.nodes)
+NODES = POINTS[0].study.hardware.nodes
+DISTIL = command(POINTS[0].study.hardware, nodes=NODES)
 
 BY_RESULTS = {str(point.results): point for point in POINTS}
 RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)

@@ -21,7 +21,7 @@ rule distil:
         "{results}/logs/{method}-seed{seed}-phase{phase}.log",
     threads: asked("distil").cpus
     resources:
-        **asked("distil").for_snakemake(),
+        **on_nodes(asked("distil").for_snakemake(), NODES),
     params:
         study=lambda w: study_of(at(w.results)),
         fingerprint=lambda w: at(w.results)

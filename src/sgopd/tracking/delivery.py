@@ -161,9 +161,11 @@ class Delivery:
 
         with contextlib.nullcontext() if _is_local() else one_at_a_time():
             found = _model(self._client, self._experiment_id, linked, self._run_id if linked["made"] else None)
+        run = self._client.get_run(self._run_id)  # a process may have been killed before it noted what it had sent
         if linked["made"]:
-            self._client.log_outputs(self._run_id, [LoggedModelOutput(found, step=0)])
-        else:
+            if found not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
+                self._client.log_outputs(self._run_id, [LoggedModelOutput(found, step=0)])
+        elif found not in {one.model_id for one in run.inputs.model_inputs}:
             self._client.log_inputs(self._run_id, models=[LoggedModelInput(found)])
 
     def _end(self, record: Record) -> None:
