@@ -7,10 +7,10 @@ from statistics import median
 
 import pyarrow.parquet as pq
 
-from sgopd.config import load_study
 from sgopd.objectives import needs_reference
 from sgopd.plan import SYNTHETIC_PROMPT_TOKENS
 from sgopd.shapes import shape_of
+from sgopd.study_files import load_study
 
 
 def main(results: Path, study_file: Path) -> None:

@@ -126,7 +126,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     from sgopd.artefacts import Artefacts
-    from sgopd.config import load_study
+    from sgopd.study_files import load_study
     from sgopd.training.learner import Learner
 
     gate = {"objective": {"rule": "sgopd", "options": {"guard": "clip"}}}

@@ -82,11 +82,12 @@ def _processor_seconds() -> float:
 
 def cache(size: int, folder: Path) -> dict[str, str]:
     """Rollouts -> shards -> one table -> verdicts -> V of training."""
-    from sgopd.config import TeacherSampling, load_study
+    from sgopd.config import TeacherSampling
     from sgopd.prompts.render import Prompt
     from sgopd.records import ROLLOUTS, VERDICTS
     from sgopd.rollouts import _verdicts
     from sgopd.store import ROWS_AT_ONCE, Shards, iterate_table, write_tables
+    from sgopd.study_files import load_study
     from sgopd.training.data import teacher_samples
 
     clock, study = Clock(), load_study(REPOSITORY / "configs/tiny.yaml")
@@ -138,7 +139,7 @@ def _study(runs: int) -> dict[str, Any]:
 def plan(size: int, folder: Path) -> dict[str, str]:
     """Snakemake's dry run of a fresh study, and of one that is finished."""
     from sgopd.artefacts import PHASES, Artefacts
-    from sgopd.config import load_study
+    from sgopd.study_files import load_study
 
     (folder / "study.yaml").write_text(yaml.safe_dump(_study(size)))
     command = [

@@ -14,11 +14,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from sgopd.artefacts import PHASES, Artefacts
-from sgopd.config import load_study
 from sgopd.engines.torch_engine import TorchEngine
 from sgopd.pair import Pair, load_pair
 from sgopd.prompts.render import read_prompts
 from sgopd.store import stream_seed
+from sgopd.study_files import load_study
 from sgopd.verifier import verify
 
 SAMPLES = 8

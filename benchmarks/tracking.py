@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sgopd import tracking
-from sgopd.config import load_study
+from sgopd.study_files import load_study
 from sgopd.training.distil import distil
 
 spent: dict[str, float] = defaultdict(float)

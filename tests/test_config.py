@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sgopd.config import Study, Training, differing_keys, load_studies, load_study, override
+from sgopd.config import Study, Training, differing_keys, override
 from sgopd.errors import UserError
+from sgopd.study_files import load_studies, load_study
 from tests.conftest import TINY
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -7,11 +7,12 @@ import pytest
 
 from sgopd import cli
 from sgopd.artefacts import Artefacts
-from sgopd.config import HubModel, Study, load_study, override
+from sgopd.config import HubModel, Study, override
 from sgopd.doctor import examine
 from sgopd.memory import GIB, advice, need
 from sgopd.plan import MACHINES, Assumed, assume, plan, run_seconds
 from sgopd.shapes import shape_of
+from sgopd.study_files import load_study
 from tests.conftest import TINY
 from tests.families import QWEN3, qwen3_folder, qwen3_moe_folder
 

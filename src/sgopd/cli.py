@@ -43,7 +43,7 @@ TINY = Path("configs/tiny.yaml")
 
 
 def _study(path: Path, point: str):  # type: ignore[no-untyped-def]
-    from sgopd.config import load_study
+    from sgopd.study_files import load_study
 
     return load_study(path, point)
 
@@ -59,7 +59,7 @@ def _study_that_needs(kind: str, fingerprint: str, path: Path, point: str):  # t
     if not fingerprint:
         return _study(path, point)
     from sgopd.artefacts import Artefacts
-    from sgopd.config import load_studies
+    from sgopd.study_files import load_studies
 
     for study in load_studies(path):
         if Artefacts(study).shared(kind).fingerprint == fingerprint:
@@ -206,8 +206,8 @@ def grid(study: StudyFile = TINY) -> None:
 
     In: tables/main.csv of every point. Out: tables/grid.md, .csv and figures/grid.
     """
-    from sgopd.config import load_studies
     from sgopd.reporting.stage import grid as write_grid
+    from sgopd.study_files import load_studies
 
     points = load_studies(study)
     if not points[0].point:

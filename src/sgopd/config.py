@@ -1,13 +1,11 @@
-"""The typed, validated study: models, prompts, methods x seeds, benchmarks. The only reader of YAML.
+"""The typed, validated study: models, prompts, methods x seeds, benchmarks.
 
-In: a YAML file (and what it ``extends``). Out: an immutable ``Study`` per point of its ``grid``. Every default is declared
-here once; unknown keys are errors. Knows nothing of stages, files made or devices.
+Every default is declared here once; unknown keys are errors. Immutable. Knows nothing of files, stages or devices.
 """
 
 import dataclasses
-import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,10 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sgopd.config_errors import explain
-from sgopd.errors import UserError
 from sgopd.pretrain import Recipe
 from sgopd.prompts.sources import Source
-from sgopd.yaml_files import included, placed, read_yaml
 
 if TYPE_CHECKING:
     from sgopd.objectives import TeacherSchedule
@@ -106,7 +102,7 @@ class Hardware(Part):
     """How many processes a stage runs in; one process drives one GPU. Changes speed, not results."""
 
     processes: int = Field(1, ge=1, description="Processes per node of rollouts, distil and evaluate (torchrun).")
-    nodes: int = Field(1, ge=1, description="Nodes of the distil stage; more than one needs Slurm (srun torchrun).")
+    nodes: int = Field(1, ge=1, description="Nodes of distil and evaluate; more than one needs Slurm (srun torchrun).")
 
 
 class Prompts(Part):
@@ -406,81 +402,6 @@ def override(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         below = merged.get(key)
         merged[key] = override(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return merged
-
-
-def load_studies(path: Path) -> list[Study]:
-    """Every point of the study in ``path``, in the order of its grid; one point if it has none.
-
-    ``grid`` maps an axis to its values: a dotted key to a list (``training.hold: [0.1, 0.2]``), or a name of your own to named
-    changes (``flaw: {none: {models: ...}, full: {models: ...}}``).
-    """
-    raw = _read_with_extends(path, ())
-    grid = raw.pop("grid", None) or {}
-    if not isinstance(grid, dict) or not all(isinstance(values, list | dict) and values for values in grid.values()):
-        raise UserError(
-            f"{path}: grid: must map a dotted key to a list of values, or a name to named changes, "
-            "e.g. `grid: {training.hold: [0.1, 0.2]}`."
-        )
-    return [_validate(path, point) for point in _grid_points(path, raw, grid)]
-
-
-def load_study(path: Path, point: str = "") -> Study:
-    """The study in ``path``, or the named point of its grid."""
-    studies = load_studies(path)
-    for study in studies:
-        if study.point == point:
-            return study
-    points = ", ".join(study.point or "(none)" for study in studies)
-    raise UserError(f"{path}: no grid point {point!r}. Its points are: {points}. Name one with --point.")
-
-
-def _read_with_extends(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise UserError(f"{path}: extends: files extend each other in a circle.")
-    raw = placed(read_yaml(path), path.parent)
-    parent = raw.pop("extends", None)
-    if parent is None:
-        return raw
-    if not isinstance(parent, str):
-        raise UserError(f"{path}: extends: must be the name of another study file, not {parent!r}.")
-    base = _read_with_extends(path.parent / parent, (*seen, path.resolve()))
-    if "methods" in raw:  # a study lists its own methods; a name alone takes the parent's definition
-        inherited = base.pop("methods", {})
-        methods = raw["methods"] if isinstance(raw["methods"], dict) else {}
-        raw["methods"] = {name: inherited.get(name, {}) if value is None else value for name, value in methods.items()}
-    return override(base, raw)
-
-
-def _grid_points(path: Path, raw: dict[str, Any], grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The study's raw keys at every point: the changes of each axis merged in, results in a folder of the point's own."""
-    axes = [_axis(path, str(key), values) for key, values in grid.items()]
-    for changes in itertools.product(*axes):
-        study, point = dict(raw), ",".join(name for name, _ in changes)
-        for _, change in changes:
-            study = override(study, change)
-        yield {**study, "point": point, "results": f"{study.get('results', 'results')}/{point}"} if point else study
-
-
-def _axis(path: Path, key: str, values: list[Any] | dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """(name of the value, what it changes) for each value of one axis."""
-    if isinstance(values, dict):
-        if not all(isinstance(change, dict) for change in values.values()):
-            raise UserError(f"{path}: grid.{key}: each named value must be a mapping of the keys it changes.")
-        return [(f"{key}={name}", change) for name, change in values.items()]
-    nested = []
-    for value in values:
-        change: Any = value
-        for part in reversed(key.split(".")):
-            change = {part: change}
-        nested.append((f"{key.rpartition('.')[2]}={value}", change))
-    return nested
-
-
-def _validate(path: Path, raw: dict[str, Any]) -> Study:
-    try:
-        return Study.model_validate(included(raw))
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {problem}" for problem in explain(error, Study))) from error
 
 
 def differing_keys(study: Study) -> dict[str, dict[str, Any]]:

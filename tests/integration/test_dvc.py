@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from sgopd.artefacts import Artefacts
-from sgopd.config import load_study, override
+from sgopd.config import override
+from sgopd.study_files import load_study
 from tests.integration.conftest import ROOT, Bucket, environment, make_checkout, snakemake
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]

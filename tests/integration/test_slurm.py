@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from sgopd.artefacts import Artefacts
-from sgopd.config import Study, load_study
+from sgopd.config import Study
+from sgopd.study_files import load_study
 from sgopd.training.distil import distil
 from tests.integration.conftest import environment, make_checkout, snakemake
 from tests.integration.slurm import Slurm
@@ -182,13 +183,14 @@ def test_a_killed_snakemake_is_followed_by_one_that_goes_on(undisturbed: Path, d
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_phase_on_two_nodes_is_the_phase_on_one(
+def test_a_run_on_two_nodes_is_the_run_on_one(
     slurm: Slurm, made: Path, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_checkout(tmp_path, database, hardware={"nodes": 2}, resources={"distil": {"gpus": 1}})
     shutil.copytree(made / "data", folder / "data")
-    phase = Artefacts(load_study(folder / "study.yaml")).phase("opd", 0, 1)
-    done = snakemake(folder, "--profile", "slurm", str(phase.manifest))
+    artefacts = Artefacts(load_study(folder / "study.yaml"))
+    phase = artefacts.phase("opd", 0, 1)
+    done = snakemake(folder, "--profile", "slurm", str(artefacts.evaluation("opd", 0).manifest))
     assert done.returncode == 0, done.stdout
     assert slurm.ask("squeue", "-h", "-t", "COMPLETED", "-o", "%D").split()[-1] == "2"
     assert (folder / phase.folder / "model/model-00002-of-00002.safetensors").is_file(), "each process writes a part"

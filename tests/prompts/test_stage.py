@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from sgopd.config import Study, load_studies, load_study
+from sgopd.config import Study
 from sgopd.errors import UserError
 from sgopd.prompts.stage import prepare
 from sgopd.records import PROMPTS
+from sgopd.study_files import load_studies, load_study
 from tests.conftest import TINY
 from tests.prompts.tokenizer import save_tokenizer
 

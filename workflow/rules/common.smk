@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from sgopd.artefacts import Artefacts, uses_cache
-from sgopd.config import load_studies
+from sgopd.study_files import load_studies
 from sgopd.errors import UserError
 from sgopd.launch import command, on_nodes
 
@@ -19,10 +19,10 @@ except UserError as error:
     print(f"sgopd: {error}", file=sys.stderr)
     sys.exit(2)
 
-# sgopd, or sgopd under torchrun where the study asks for several processes (one per GPU)
+# sgopd, or sgopd under torchrun where the study asks for several processes (one per GPU); on all its nodes for the stages of a run
 SGOPD = command(POINTS[0].study.hardware)
 NODES = POINTS[0].study.hardware.nodes
-DISTIL = command(POINTS[0].study.hardware, nodes=NODES)
+SGOPD_ON_NODES = command(POINTS[0].study.hardware, nodes=NODES)
 
 BY_RESULTS = {str(point.results): point for point in POINTS}
 RESULTS = "|".join(re.escape(results) for results in BY_RESULTS)

@@ -28,5 +28,5 @@ rule distil:
         .phase(w.method, int(w.seed), int(w.phase))
         .fingerprint,
     shell:
-        "{DISTIL} distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
+        "{SGOPD_ON_NODES} distil --method {wildcards.method:q} --seed {wildcards.seed} --phase {wildcards.phase}"
         " {params.study} --threads {threads} 2>&1 | tee {log:q}"

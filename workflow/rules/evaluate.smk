@@ -18,12 +18,12 @@ rule evaluate:
         "{results}/logs/evaluate-{method}-seed{seed}.log",
     threads: asked("evaluate").cpus
     resources:
-        **asked("evaluate").for_snakemake(),
+        **on_nodes(asked("evaluate").for_snakemake(), NODES),
     params:
         study=lambda w: study_of(at(w.results)),
         fingerprint=lambda w: at(w.results)
         .evaluation(w.method, int(w.seed))
         .fingerprint,
     shell:
-        "{SGOPD} evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
+        "{SGOPD_ON_NODES} evaluate --method {wildcards.method:q} --seed {wildcards.seed} {params.study} --threads {threads}"
         " 2>&1 | tee {log:q}"

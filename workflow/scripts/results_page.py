@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from sgopd.artefacts import Artefacts
-from sgopd.config import Study, load_studies
+from sgopd.config import Study
 from sgopd.reporting.stage import metric_names
 from sgopd.reporting.tables import verdict
+from sgopd.study_files import load_studies
 
 PAGE, IMAGES = Path("docs/results.md"), Path("docs/images/results")
 HEAD = """# Results of the tiny study
