@@ -143,7 +143,7 @@ def plan(size: int, folder: Path) -> dict[str, str]:
 
     (folder / "study.yaml").write_text(yaml.safe_dump(_study(size)))
     command = [
-        sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--snakefile", str(REPOSITORY / "workflow/Snakefile"),
+        sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--snakefile", str(REPOSITORY / "workflow/Snakefile"),
         "--workflow-profile", str(REPOSITORY / "workflow/profiles/default"), "--cores", "1", "--config", "study=study.yaml",
     ]  # fmt: skip
     clock = Clock()
@@ -159,8 +159,8 @@ def plan(size: int, folder: Path) -> dict[str, str]:
         artefacts.rollouts,
         artefacts.verdicts,
     ]
-    made += [artefacts.evaluation(method, seed) for method, seed in artefacts.evaluated()]
     made += [artefacts.phase(m, s, p) for m in artefacts.study.methods for s in artefacts.study.seeds for p in PHASES]
+    made += [artefacts.evaluation(method, seed) for method, seed in artefacts.evaluated()]
     paths = [artefact.manifest for artefact in made]
     paths += [
         artefacts.results / name
@@ -173,7 +173,7 @@ def plan(size: int, folder: Path) -> dict[str, str]:
     with clock.part("no-op"):
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     clock["jobs"] = f"{len(paths) - 3:,}"
-    clock["idle"] = str("Nothing to be done" in done.stdout + done.stderr)
+    assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
     return clock
 
 
