@@ -113,6 +113,12 @@ def test_a_method_can_descend_a_divergence_over_the_vocabulary(ready: Path) -> N
     rows = [row for p in (1, 2, 3) for row in pq.read_table(distil(study, "opd", 0, p) / "metrics.parquet").to_pylist()]
     losses = [row["value"] for row in rows if row["name"] == "loss/policy"]
     assert len(losses) == 6 and min(losses) > 0
+    sampled = pq.read_table(distil(Study.model_validate(TINY), "opd", 0, 1) / "metrics.parquet").to_pylist()
+    for name in ("delta/mean", "delta/abs", "gate/agreement", "reward"):  # of the first batch, which is the same
+        ours, theirs = (
+            next(row["value"] for row in r if (row["step"], row["name"]) == (0, name)) for r in (rows, sampled)
+        )
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_methods_see_the_same_first_batch(ready: Path, study: Study) -> None:

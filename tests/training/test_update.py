@@ -16,7 +16,7 @@ from sgopd.objectives import forward_kl, generalised_jsd, policy_loss, reverse_k
 from sgopd.prompts.render import Prompt
 from sgopd.training.batch import Batch, length_mask, pad
 from sgopd.training.data import TeacherSample
-from sgopd.training.update import imitation_gradient, policy_gradient
+from sgopd.training.update import divergence_gradient, imitation_gradient, policy_gradient
 from sgopd.verifier import Verdict
 
 PAD, G, V = 0, 2, 13
@@ -100,14 +100,16 @@ def test_a_base_loss_over_the_vocabulary_descends_its_mean_divergence(
         parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
     objective = Objective(base=base, top_k=top_k, jsd_beta=0.3)
     training = Training(prompts_per_step=2, group_size=G, micro_batch_tokens=budget, objective=objective)
-    metrics = policy_gradient(model, batch, range(4), torch.zeros(4, 9), training, PAD, teacher)
+    metrics, logp_t = divergence_gradient(model, teacher, batch, range(4), training, PAD)
     got = gradient(model)
     losses = []
-    for prompt, response in zip(batch.prompts, batch.responses, strict=True):
+    for i, (prompt, response) in enumerate(zip(batch.prompts, batch.responses, strict=True)):
         s, t = (
             network(input_ids=torch.tensor([ids + response])).logits[0, len(ids) - 1 : -1].log_softmax(-1)
             for network, ids in ((model, prompt.token_ids), (teacher, prompt.teacher_ids))
         )
+        sampled = t.gather(1, torch.tensor(response)[:, None])[:, 0]
+        torch.testing.assert_close(logp_t[i], torch.nn.functional.pad(sampled, (0, 9 - len(response))).float())
         pair = (s, t) if top_k is None else top_k_with_tail(s, t, top_k)
         losses.append(
             {"reverse_kl": reverse_kl, "forward_kl": forward_kl, "jsd": partial(generalised_jsd, beta=0.3)}[base](

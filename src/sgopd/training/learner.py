@@ -29,7 +29,7 @@ from sgopd.training.distributed import first, share
 from sgopd.training.finite import check_batch, check_weights, save_evidence
 from sgopd.training.judge import judge
 from sgopd.training.student import Follower, student_engine, trained_student
-from sgopd.training.update import clipped_step, imitation_gradient, own_logprobs, policy_gradient
+from sgopd.training.update import clipped_step, divergence_gradient, imitation_gradient, own_logprobs, policy_gradient
 from sgopd.verifier import VerifierOptions
 
 VALIDATION = "validation/accuracy"
@@ -72,11 +72,15 @@ class Learner:
         if self.training.objective.rule == "sft":
             metrics = self._imitate(step)
         else:
-            batch = self.batch = self.score(*self.rollouts(step))
-            check_batch(batch)
-            advantage = self.advantage(step, batch)
-            self.last = batch, advantage
-            metrics = self._batch_metrics(batch, advantage) | self._update(step, batch, advantage)
+            self.batch = self.score(*self.rollouts(step))
+            check_batch(self.batch)
+            if self.training.objective.base == "sampled":
+                self.last = self.batch, self.advantage(step, self.batch)
+                metrics = self._update(step, self.batch, self.last[1])
+            else:  # the loss reads no advantage; it and the gate's diagnostics share the teacher's forward pass
+                metrics = self._update(step, self.batch, None)
+                self.last = self.batch, self.advantage(step, self.batch)
+            metrics |= self._batch_metrics(*self.last)
         check_weights(self.model)
         return metrics
 
@@ -110,14 +114,17 @@ class Learner:
         responses = [rollout.token_ids for rollout in rollouts]
         with self._timed("verify"):
             verdicts = judge(prompts, rollouts, self.pair.tokenizer, self.verifier)
-        teacher, reference = self.teacher, self.reference
+        teacher, reference, mask = self.teacher, self.reference, length_mask(responses)
         assert teacher  # only sft, which scores nothing, has none
         with self._timed("score"):
-            logp_t = pad(teacher.score([prompt.teacher_ids for prompt in prompts], responses))
+            if self.training.objective.base == "sampled":
+                logp_t = pad(teacher.score([prompt.teacher_ids for prompt in prompts], responses))
+            else:
+                logp_t = torch.zeros(mask.shape)  # comes with the update
             logp_ref = pad(reference.score([prompt.token_ids for prompt in prompts], responses)) if reference else None
         return Batch(
             prompts, rollouts, verdicts,
-            group_id=torch.arange(len(prompts)) // self.training.group_size, mask=length_mask(responses),
+            group_id=torch.arange(len(prompts)) // self.training.group_size, mask=mask,
             logp_s=pad([rollout.logprobs for rollout in rollouts]), logp_t=logp_t, logp_ref=logp_ref,
         )  # fmt: skip
 
@@ -154,23 +161,22 @@ class Learner:
             reference = self.reference.score(asked, responses) if self.reference else None
             return batch.joined(members, self.student.score(asked, responses), reference)
 
-    def _update(self, step: int, batch: Batch, advantage: objectives.Advantage) -> dict[str, float]:
-        """One update per mini-batch of whole groups; the teacher's rollouts enter with weight gamma(s)."""
-        values = advantage.values
-        if self.training.objective.prompt_weighting == "paced":
-            values = values * objectives.prompt_weight(batch.reward, batch.group_id)[:, None]
+    def _update(self, step: int, batch: Batch, advantage: objectives.Advantage | None) -> dict[str, float]:
+        """One update per mini-batch of whole groups; the teacher's rollouts enter with weight gamma(s).
+
+        Without an advantage the loss is the study's base over the vocabulary, and the teacher's log-probs enter ``self.batch``.
+        """
         gamma = self.training.schedule().gamma(step, self.training.steps)
         metrics: dict[str, float] = defaultdict(float)
         updates = self.training.updates_per_batch
         size = len(batch.prompts) // updates
-        teacher = None if self.training.objective.base == "sampled" else self.teacher_model()
         if updates > 1 and isinstance(self.student, Follower):
             budget = self.training.micro_batch_tokens
             batch = replace(batch, logp_old=own_logprobs(self.model, batch, budget, self.pair.pad_id))
         with self._timed("update"):
             for first in range(0, len(batch.prompts), size):
                 rows = range(first, first + size)
-                parts = policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id, teacher)
+                parts = self._gradient(batch, rows, advantage)
                 if gamma > 0:
                     parts |= self._imitation(*self.imitable_of(step, batch, rows), gamma)
                 parts["grad_norm"] = clipped_step(
@@ -179,6 +185,19 @@ class Learner:
                 for name, value in parts.items():
                     metrics[name] += value if name.startswith("tokens/") else value / updates
         return {**metrics, "gamma": gamma}
+
+    def _gradient(self, batch: Batch, rows: range, advantage: objectives.Advantage | None) -> dict[str, float]:
+        if advantage is None:
+            assert self.batch
+            parts, logp_t = divergence_gradient(
+                self.model, self.teacher_model(), batch, rows, self.training, self.pair.pad_id
+            )
+            self.batch = replace(self.batch, logp_t=self.batch.logp_t + logp_t)
+            return parts
+        values = advantage.values
+        if self.training.objective.prompt_weighting == "paced":
+            values = values * objectives.prompt_weight(batch.reward, batch.group_id)[:, None]
+        return policy_gradient(self.model, batch, rows, values, self.training, self.pair.pad_id)
 
     def teacher_model(self) -> Any:
         """The teacher's model itself, for a loss over the whole vocabulary (the study makes sure that it is in this process)."""

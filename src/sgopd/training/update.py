@@ -4,7 +4,7 @@ L_total = L_gate(student rollouts) + gamma * L_CE(teacher rollouts)  (METHOD sec
 depend on the micro-batch size. Knows no files, no schedule and no rule: advantages come in as numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from sgopd.objectives import (
     aggregation_weight,
     forward_kl,
     fused_divergence,
+    fused_logprob,
     fused_policy_gradient,
     fused_reverse_kl,
     generalised_jsd,
@@ -52,29 +53,52 @@ def policy_gradient(
     advantage: Tensor,
     training: Training,
     pad_id: int,
-    teacher: Any = None,
 ) -> dict[str, float]:
     """Add the gradient of L_gate over the rollouts ``rows`` of the batch to the model's. Advantage [B, T], ascent sign.
 
     With one update per batch the live student is the old policy: its log-probs come from the forward pass of the loss.
-    ``teacher``: its model, for a base loss over the vocabulary, which reads no advantage.
     """
-    n_tokens = sum(len(batch.responses[i]) for i in rows)
-    total = len(rows) if training.objective.aggregate == "sequence_mean" else n_tokens
-    sums = Sums()
-    lengths = [len(batch.prompts[i].token_ids) + len(batch.responses[i]) for i in rows]
-    for picked, counts in deal(micro_batches(lengths, training.micro_batch_tokens)):
-        micro = [rows[i] for i in picked]
-        if teacher is None:
-            loss, means = _sampled_gradient(model, batch, micro, advantage, training, total, pad_id, counts)
-        else:
-            loss, means = (
-                _divergence_gradient(model, teacher, batch, micro, training.objective, total, pad_id, counts),
-                {},
-            )
+    sums, n_tokens, total = Sums(), *_totals(batch, rows, training.objective)
+    for micro, counts in _dealt(batch, rows, training.micro_batch_tokens):
+        loss, means = _sampled_gradient(model, batch, micro, advantage, training, total, pad_id, counts)
         sums.add(counts, **{"loss/policy": loss})
         sums.add(counts * sum(len(batch.responses[i]) for i in micro) / n_tokens, **means)
     return add_up(sums.totals)
+
+
+def divergence_gradient(
+    model: Any,
+    teacher: Any,
+    batch: Batch,
+    rows: Sequence[int],
+    training: Training,
+    pad_id: int,
+) -> tuple[dict[str, float], Tensor]:
+    """As ``policy_gradient`` for a base loss over the vocabulary; ``teacher`` is the teacher's model.
+
+    Also the teacher's log-probs [B, T] of the sampled tokens, 0 outside ``rows``: its one forward pass gives both.
+    """
+    sums, (_, total) = Sums(), _totals(batch, rows, training.objective)
+    logp_t = torch.zeros(batch.mask.shape)
+    for micro, counts in _dealt(batch, rows, training.micro_batch_tokens):
+        loss, flat = _divergence_gradient(model, teacher, batch, micro, training.objective, total, pad_id, counts)
+        mask = length_mask([batch.responses[i] for i in micro])
+        logp_t[micro, : mask.shape[1]] += counts * unflatten(flat.cpu(), mask)
+        sums.add(counts, **{"loss/policy": loss})
+    return add_up(sums.totals), summed(logp_t)
+
+
+def _totals(batch: Batch, rows: Sequence[int], objective: Objective) -> tuple[int, int]:
+    """Response tokens of these rollouts, and what their loss is divided by."""
+    n_tokens = sum(len(batch.responses[i]) for i in rows)
+    return n_tokens, len(rows) if objective.aggregate == "sequence_mean" else n_tokens
+
+
+def _dealt(batch: Batch, rows: Sequence[int], token_budget: int) -> Iterator[tuple[list[int], float]]:
+    """This process's micro-batches of these rollouts, as ``distributed.deal`` deals them."""
+    lengths = [len(batch.prompts[i].token_ids) + len(batch.responses[i]) for i in rows]
+    for picked, counts in deal(micro_batches(lengths, token_budget)):
+        yield [rows[i] for i in picked], counts
 
 
 def _sampled_gradient(
@@ -121,13 +145,11 @@ def _sampled_gradient(
 def own_logprobs(model: Any, batch: Batch, token_budget: int, pad_id: int) -> Tensor:
     """Log-probs [B, T] of the batch's tokens under the model as it is now, worked out by all processes."""
     found = torch.zeros(batch.mask.shape)
-    prompts = [prompt.token_ids for prompt in batch.prompts]
-    lengths = [len(p) + len(r) for p, r in zip(prompts, batch.responses, strict=True)]
-    for picked, counts in deal(micro_batches(lengths, token_budget)):
-        responses = [batch.responses[i] for i in picked]
-        flat, _ = response_logprobs(model, [prompts[i] for i in picked], responses, pad_id)
+    for micro, counts in _dealt(batch, range(len(batch.prompts)), token_budget):
+        responses = [batch.responses[i] for i in micro]
+        flat, _ = response_logprobs(model, [batch.prompts[i].token_ids for i in micro], responses, pad_id)
         mask = length_mask(responses)
-        found[picked, : mask.shape[1]] += counts * unflatten(flat.cpu(), mask)
+        found[micro, : mask.shape[1]] += counts * unflatten(flat.cpu(), mask)
     return summed(found)
 
 
@@ -140,13 +162,15 @@ def _divergence_gradient(
     total: int,
     pad_id: int,
     counts: float,
-) -> float:
-    """The gradient of the mean divergence from the teacher over the vocabulary, for one micro-batch, times ``counts``; its loss."""
+) -> tuple[float, Tensor]:
+    """The gradient of the mean divergence from the teacher over the vocabulary, for one micro-batch, times ``counts``; its loss,
+    and the teacher's log-probs of the sampled tokens, flat."""
     responses = [batch.responses[i] for i in micro]
     mask = length_mask(responses)
     share = aggregation_weight(mask, objective.aggregate, total)[mask].to(model.device)
     with torch.no_grad():
-        hidden_t, _ = response_hidden(teacher, [batch.prompts[i].teacher_ids for i in micro], responses, pad_id)
+        hidden_t, targets = response_hidden(teacher, [batch.prompts[i].teacher_ids for i in micro], responses, pad_id)
+        logp_t = fused_logprob(hidden_t, teacher.get_output_embeddings().weight, targets).logprob
 
     def forward() -> Tensor:
         hidden, _ = response_hidden(model, [batch.prompts[i].token_ids for i in micro], responses, pad_id)
@@ -159,7 +183,7 @@ def _divergence_gradient(
 
     value = with_weights(model, forward)
     (counts * value).backward()  # type: ignore[no-untyped-call]
-    return value.item()
+    return value.item(), logp_t
 
 
 def _divergence(objective: Objective, logp_s: Tensor, logp_t: Tensor) -> Tensor:
