@@ -11,6 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # a peer's
 
 NEVER = "<never>"  # the end-of-sequence token: with random weights no model draws it but by a rare accident
 
+TEMPLATE = (  # the embedded one's, but that an assistant's turn ends with that token
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "{{ '" + NEVER + "' if message['role'] == 'assistant' else '<|im_end|>' }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -41,6 +47,7 @@ def tokenizer() -> Any:
 
     built = build_tokenizer()
     built.add_special_tokens({"eos_token": NEVER})
+    built.chat_template = TEMPLATE
     return built
 
 
