@@ -1,11 +1,14 @@
 """A real vLLM server as teacher, on the CPU."""
 
+import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,32 @@ def test_a_run_with_its_teacher_on_a_server_is_the_run_with_its_teacher_at_hand(
 def test_a_server_that_is_not_there_is_an_error_that_says_how_to_start_it() -> None:
     with pytest.raises(UserError, match="vllm serve"):
         ServerEngine("http://127.0.0.1:9/v1", EOS, TOKENS, patience_s=0.1)
+
+
+class Hung(BaseHTTPRequestHandler):
+    """Says which model it serves, and answers nothing else."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"data": [{"id": "m", "max_model_len": 96}]}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        time.sleep(60)
+
+
+def test_a_process_that_leaves_does_not_wait_for_a_server_that_hangs() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hung) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        script = (
+            "import sys; from sgopd.engines.server_engine import ServerEngine\n"
+            f"engine = ServerEngine('http://127.0.0.1:{server.server_port}/v1', 2, 23)\n"
+            "for i in range(300): engine.begin([3], [i])\n"
+            "sys.exit(143)"
+        )
+        start = time.monotonic()
+        assert subprocess.run([sys.executable, "-c", script], timeout=50).returncode == 143
+        assert time.monotonic() - start < 40
+        server.shutdown()

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import Any
 
 from sgopd.engines.base import Finished, Rollout, Sampling
@@ -31,8 +31,8 @@ class ServerEngine:
         self.url, self.eos_id, self.vocabulary, self.patience_s = url.rstrip("/"), eos_id, vocabulary, patience_s
         [card, *_] = self._ask("/models")["data"]
         self.model, self.max_length = str(card["id"]), int(card["max_model_len"])
-        self.pool = ThreadPoolExecutor(AT_ONCE)
-        self.begun: dict[tuple[tuple[int, ...], tuple[int, ...]], Future[list[float]]] = {}
+        self.pool = ThreadPool(AT_ONCE)  # its threads are daemons: a process that leaves does not wait for the server
+        self.begun: dict[tuple[tuple[int, ...], tuple[int, ...]], AsyncResult[list[float]]] = {}
         logger.info("teacher: %s at %s, context %d", self.model, self.url, self.max_length)
 
     def sample(
@@ -54,20 +54,20 @@ class ServerEngine:
                 finished(place, rollout)
             return rollout
 
-        return list(self.pool.map(one, range(len(prompts))))
+        return self.pool.map(one, range(len(prompts)), chunksize=1)
 
     def begin(self, prompt: list[int], response: list[int]) -> None:
         """Send the response off to be scored; ``score`` fetches the answer. The work is the server's."""
         key = tuple(prompt), tuple(response)
         if key not in self.begun:
-            self.begun[key] = self.pool.submit(self._score, prompt, response)
+            self.begun[key] = self.pool.apply_async(self._score, (prompt, response))
 
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
         """Log-probs (nats, temperature 1) of the response tokens; of those begun before, what has been worked out meanwhile."""
         for prompt, response in zip(prompts, responses, strict=True):
             self.begin(prompt, response)
         begun, self.begun = self.begun, {}
-        return [begun[tuple(p), tuple(r)].result() for p, r in zip(prompts, responses, strict=True)]
+        return [begun[tuple(p), tuple(r)].get() for p, r in zip(prompts, responses, strict=True)]
 
     def _score(self, prompt: list[int], response: list[int]) -> list[float]:
         if not response:
