@@ -1,5 +1,6 @@
 """A study over two Qwen3 models with random weights, for scripts that time whole steps: model folders, prompts, config."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +42,21 @@ SHAPES = {
 }
 
 
-def tokenizer() -> Any:
-    """The embedded one, with an end-of-sequence token that lies beyond the embedded vocabulary."""
+def tokenizer(shape: Shape) -> Any:
+    """The embedded one, with as many tokens as the model has rows, and an end-of-sequence token that comes last or beyond them."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
     from sgopd.pretrain import build_tokenizer
 
     built = build_tokenizer()
-    built.add_special_tokens({"eos_token": NEVER})
-    built.chat_template = TEMPLATE
-    return built
+    parts = json.loads(built.backend_tokenizer.to_str())
+    known = parts["model"]["vocab"]
+    known |= {f"<{i}>": i for i in range(len(known), shape.vocabulary - 1)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(parts)), pad_token=built.pad_token, eos_token=NEVER,
+        additional_special_tokens=["<|im_start|>"], chat_template=TEMPLATE, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
 
 
 def model(shape: Shape, seed: int) -> Any:
@@ -70,7 +78,7 @@ def write(folder: Path, shape: Shape, methods: dict[str, Any]) -> Any:
     from sgopd.config import Study
     from sgopd.prompts import stage
 
-    words = tokenizer()
+    words = tokenizer(shape)
     for seed, role in enumerate(("student", "teacher")):
         if not (folder / role).is_dir():
             model(shape, seed).save_pretrained(folder / role)

@@ -121,7 +121,7 @@ def trl_gkd(shape: Shape, steps: int) -> Counts:
     callback, times = clock()
     trainer = Counting(
         model=load("student"), teacher_model=load("teacher"), train_dataset=rows, callbacks=[callback],
-        processing_class=random_models.tokenizer(),
+        processing_class=random_models.tokenizer(shape),
         args=GKDConfig(**trl_arguments(shape, steps), lmbda=1.0, max_new_tokens=shape.tokens, max_length=512),
     )  # fmt: skip
     trainer.train()
@@ -143,7 +143,7 @@ def trl_distillation(shape: Shape, steps: int) -> Counts:
 
     rows = Dataset.from_list([{"prompt": [{"role": "user", "content": text}]} for text in texts])
     callback, times = clock()
-    words = random_models.tokenizer()
+    words = random_models.tokenizer(shape)
     words.padding_side = "left"
     trainer = Counting(
         model=load("student"), teacher_model=load("teacher"), train_dataset=rows, callbacks=[callback],
