@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sgopd.config import read_yaml
 from sgopd.errors import UserError
 from sgopd.prompts.sources import Columns, FileSource, HubSource, load_source
+from sgopd.yaml_files import read_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ROWS: list[dict[str, Any]] = [
