@@ -1,5 +1,6 @@
 """The report and MLflow's pages in a real browser: the numbers of the table are there, nothing is loaded, nothing is injected."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -22,10 +24,17 @@ from tests.reporting.test_reporting import METRICS, inputs, numbers  # noqa: F40
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
+SCREEN = (2000, 1400)
+OWN = "document.documentElement.dataset.owned=1"
 ATTACKS = (
-    "<script>window.injected = 1</script>", '"><img src=x onerror="window.injected = 1">',
-    "</script><script>window.injected = 1</script>", "<svg onload=window.injected=1>",
+    f"<script>{OWN}</script>", f"</script><script>{OWN}</script>", f'"><img src=x onerror="{OWN}">',
+    f"</pre><svg onload={OWN}>", f"<iframe srcdoc='<script>parent.{OWN}</script>'>", f"'-{OWN}-'",
+    f"</title><script>{OWN}</script>", f"<!--><script>{OWN}</script>-->",
 )  # fmt: skip
+
+
+def is_owned(page: Any) -> bool:
+    return page.execute_script("return document.documentElement.dataset.owned") is not None
 
 
 def test_the_report_shows_its_numbers_filters_names_problems_fits_a_phone_and_runs_nothing_foreign(
@@ -33,12 +42,16 @@ def test_the_report_shows_its_numbers_filters_names_problems_fits_a_phone_and_ru
     tmp_path: Path,
 ) -> None:
     write_report(inputs(numbers, "".join(ATTACKS)), tmp_path / "report.html")
+    (tmp_path / "unescaped.html").write_text(f"<html><body>{ATTACKS[0]}</body></html>")
     with chromium() as page:
+        page.get((tmp_path / "unescaped.html").as_uri())
+        assert is_owned(page)  # the attack itself works
         page.get((tmp_path / "report.html").as_uri())
         shown = text_of(page)
         main = tables.main_table(numbers, METRICS, "opd")
         assert all(str(cell) in shown for row in main.itertuples(index=False) for cell in row)
-        assert ATTACKS[0] in shown and page.execute_script("return window.injected") is None
+        assert all(attack in shown for attack in ATTACKS) and not is_owned(page)
+        assert page.find_elements("tag name", "h1")
         assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
         search = page.find_element("id", "search")
         search.send_keys("nothing like this")
@@ -53,6 +66,7 @@ def test_the_report_shows_its_numbers_filters_names_problems_fits_a_phone_and_ru
         assert "chain: " in page.find_element("id", "cell").text
         resize(page, 390, 800)
         assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+        assert not is_owned(page)  # nor later
         assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
@@ -91,6 +105,13 @@ def wait_for_text(page: Any, words: list[str], seconds: float = 240) -> str:
         time.sleep(0.5)
 
 
+def follow(page: Any, words: str) -> None:
+    """Click the link with these words, and go to the tab that it opens."""
+    page.find_element("partial link text", words).click()
+    page.switch_to.window(page.window_handles[-1])
+    resize(page, *SCREEN)
+
+
 def test_a_study_in_the_ui_of_a_server_named_by_one_variable_shows_the_table_and_ties_runs_to_data_and_models(
     numbers: pd.DataFrame,  # noqa: F811
     server: str,
@@ -110,7 +131,8 @@ def test_a_study_in_the_ui_of_a_server_named_by_one_variable_shows_the_table_and
         run.dataset("prompts", "abc", Path("data/prompts/abc"))
         run.model("teacher", "t1", Path("data/models/t1"))
         run.model("sgopd seed 0", "m1", Path("results/model"), made=True)
-        run.log(1, {"test/avg@4": 0.45})
+        run.log(0, {"validation/accuracy": 0.25, "reward": 0.5})
+        run.log(1, {"validation/accuracy": 0.5, "test/avg@4": 0.45})
     publish(study, numbers, METRICS, [tmp_path / "main.md"])
     publish(study, numbers, METRICS, [tmp_path / "main.md"])  # a second report changes nothing
     client = MlflowClient(server)
@@ -123,8 +145,17 @@ def test_a_study_in_the_ui_of_a_server_named_by_one_variable_shows_the_table_and
     assert child.data.tags["mlflow.parentRunId"] == runs["sgopd"].info.run_id
     assert runs["sgopd"].data.metrics["avg_at_4/minus opd"] == pytest.approx(0.05)
     assert [file.path for file in client.list_artifacts(runs["comparison"].info.run_id)] == ["main.md"]
-    with chromium(1600, 1400) as page:
+    compared = quote(json.dumps([runs[name].info.run_id for name in ("opd", "sgopd")]))
+    with chromium(*SCREEN) as page:
         page.get(f"{server}/#/experiments/{experiment.experiment_id}/runs")
         wait_for_text(page, ["sgopd", "comparison", "worse"])
+        follow(page, "Compare the methods")
+        shown = wait_for_text(page, ["avg_at_4/minus", "pass_at_4", "objective.rule=sgopd", "4 matching runs"])
+        values = [shown.index(f"\n{value}\n") for value in ("0.8", "0.45", "0.4", "0.3")]
+        assert values == sorted(values)  # the best method is on top
+        follow(page, "their curves")
+        wait_for_text(page, ["Group: sgopd", "sgopd seed 0", "validation/accuracy", "Step"])
+        page.get(f"{server}/#/compare-runs?runs={compared}&experiments=[%22{experiment.experiment_id}%22]")
+        wait_for_text(page, ["Comparing 2 Runs", "avg_at_4/minus opd", "objective.rule=sgopd"])
         page.get(f"{server}/#/experiments/{experiment.experiment_id}/runs/{runs['sgopd'].info.run_id}")
         wait_for_text(page, ["avg_at_4", "0.45"])

@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,10 @@ class Run:
         """Say that the run reads this model, or has ``made`` it: a version of a model in MLflow's list of models."""
         self._append({"model": {"name": name, "fingerprint": fingerprint, "source": str(source), "made": made}})
 
-    def describe(self, text: str) -> None:
-        """Show ``text`` (Markdown) on the study's page."""
-        self._append({"note": text})
+    def describe(self, text: str, table: Sequence[str], curves: Sequence[str]) -> None:
+        """Show ``text`` (Markdown) on the study's page, with links to its methods by these metrics and to their seeds' curves."""
+        names = {"table": [safe_name(name) for name in table], "curves": [safe_name(name) for name in curves]}
+        self._append({"page": {"text": text, **names}})
 
     def close(self, status: str) -> None:
         """Set the run's status (RUNNING, FINISHED, FAILED, KILLED) and send all that is left."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sgopd.tracking.page import study_tags
 from sgopd.tracking.spool import Record, one_at_a_time
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 FINAL_PHASE = "evaluation"  # after it a run is finished
 METRICS_PER_REQUEST, PARAMS_PER_REQUEST = 900, 90  # MLflow's limits are 1000 and 100
 LINKED = "sgopd.linked"  # the tag that names what a run is tied to
-NOTE_LENGTH = 4900  # characters of a description; MLflow's limit for an experiment is 5000
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Delivery:
                     self._artefact(Path(record["artefact"]))
                 elif "dataset" in record or "model" in record:
                     self._link(record)
-                elif "note" in record:
-                    note = record["note"][:NOTE_LENGTH]
-                    self._client.set_experiment_tag(self._experiment_id, "mlflow.note.content", note)
+                elif "page" in record:
+                    for key, value in study_tags(self._experiment_id, **record["page"]).items():
+                        self._client.set_experiment_tag(self._experiment_id, key, value)
                 elif "status" in record:
                     self._end(record)
         self.works = True
@@ -205,6 +205,7 @@ def _connect() -> Any:
     """A client; the first one of a fresh SQLite file creates the tables, which must not happen twice at once."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
