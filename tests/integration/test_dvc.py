@@ -136,3 +136,28 @@ def test_metrics_and_curves_of_two_commits_are_shown_side_by_side(tmp_path: Path
     dvc(tmp_path, "plots", "diff", "HEAD~1", "--out", "plots")
     page = (tmp_path / "plots" / "index.html").read_text()
     assert "validation avg@k" in page and "HEAD~1" in page and '"sgopd"' in page
+
+
+@pytest.mark.slow
+def test_what_a_study_gains_between_two_commits_is_shown_by_diffs_of_tables_that_dvc_rebuilt(clone: Path) -> None:
+    study, stage = yaml.safe_load((clone / "study.yaml").read_text()), yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    methods = study.pop("methods")
+    stage["plots"][0]["validation accuracy"]["y"]["results/tables/curves.csv"] = [*methods]
+    (clone / "dvc.yaml").write_text(yaml.safe_dump(stage))
+    shutil.copytree(ROOT / "src" / "sgopd", clone / "src" / "sgopd", ignore=shutil.ignore_patterns("__pycache__"))
+    (clone / "configs").mkdir()
+    made = []
+    for names in (["opd"], ["opd", "sgopd"]):
+        changed = study | {"seeds": [0], "methods": {name: methods[name] for name in names}}
+        (clone / "configs" / "tiny.yaml").write_text(yaml.safe_dump(changed))
+        dvc(clone, "repro")
+        made.append(json.loads((clone / "results" / "tables" / "metrics.json").read_text()))
+        done(clone, "git", "add", "--all")
+        done(clone, "git", "commit", "--quiet", "--message", " and ".join(names))
+    [difference] = json.loads(dvc(clone, "metrics", "diff", "--json", "HEAD~1")).values()
+    added = {f"sgopd.{name}": value for name, value in made[1]["sgopd"].items()}
+    assert "sgopd" not in made[0] and {name: row["new"] for name, row in difference.items()} == added
+    dvc(clone, "plots", "diff", "HEAD~1", "--out", "plots")
+    page = (clone / "plots" / "index.html").read_text()
+    assert "HEAD~1" in page and '"sgopd"' in page
+    assert "up to date" in dvc(clone, "repro")  # the caches are untouched, nothing runs again
