@@ -1,6 +1,7 @@
 """Caches that travel: pushed to an S3 server, pulled into a fresh clone, damaged, found out and repaired."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from sgopd.study_files import load_study
 from tests.integration.conftest import ROOT, Bucket, environment, make_checkout, snakemake
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+BOTH = ("avg@2", "pass@2", "avg@3", "pass@3")  # metrics of the two commits
 CACHE_STAGES = ("model", "prompts", "rollouts", "verdicts")
 
 
@@ -139,25 +141,25 @@ def test_metrics_and_curves_of_two_commits_are_shown_side_by_side(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_what_a_study_gains_between_two_commits_is_shown_by_diffs_of_tables_that_dvc_rebuilt(clone: Path) -> None:
+def test_what_a_changed_study_does_to_tables_that_dvc_rebuilt_is_shown_by_the_diffs_of_two_commits(clone: Path) -> None:
     study, stage = yaml.safe_load((clone / "study.yaml").read_text()), yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    methods = study.pop("methods")
-    stage["plots"][0]["validation accuracy"]["y"]["results/tables/curves.csv"] = [*methods]
+    study |= {"seeds": [0], "methods": {"opd": {}}}
+    stage["plots"][0]["validation accuracy"]["y"]["results/tables/curves.csv"] = ["opd"]
     (clone / "dvc.yaml").write_text(yaml.safe_dump(stage))
     shutil.copytree(ROOT / "src" / "sgopd", clone / "src" / "sgopd", ignore=shutil.ignore_patterns("__pycache__"))
     (clone / "configs").mkdir()
-    made = []
-    for names in (["opd"], ["opd", "sgopd"]):
-        changed = study | {"seeds": [0], "methods": {name: methods[name] for name in names}}
+    more = {"training": {"validate_every": 3}, "evaluation": {"samples": 3, "pass_k": [3]}}
+    for changed in (study, override(study, more)):
         (clone / "configs" / "tiny.yaml").write_text(yaml.safe_dump(changed))
         dvc(clone, "repro")
-        made.append(json.loads((clone / "results" / "tables" / "metrics.json").read_text()))
         done(clone, "git", "add", "--all")
-        done(clone, "git", "commit", "--quiet", "--message", " and ".join(names))
+        done(clone, "git", "commit", "--quiet", "--message", f"{changed['evaluation']['samples']} samples")
     [difference] = json.loads(dvc(clone, "metrics", "diff", "--json", "HEAD~1")).values()
-    added = {f"sgopd.{name}": value for name, value in made[1]["sgopd"].items()}
-    assert "sgopd" not in made[0] and {name: row["new"] for name, row in difference.items()} == added
+    assert set(difference) == {f"{m}.{name}" for m in ("opd", "teacher", "student") for name in BOTH}
+    new = json.loads((clone / "results" / "tables" / "metrics.json").read_text())
+    assert difference["opd.avg@3"]["new"] == new["opd"]["avg@3"] and difference["opd.avg@2"]["new"] is None
     dvc(clone, "plots", "diff", "HEAD~1", "--out", "plots")
-    page = (clone / "plots" / "index.html").read_text()
-    assert "HEAD~1" in page and '"sgopd"' in page
+    points = re.findall(r'"step": "(\d+)"[^}]*"rev": "([^"]+)"', (clone / "plots" / "index.html").read_text())
+    assert {int(step) for step, revision in points if revision == "HEAD~1"} == {0, 2, 4, 6}
+    assert {int(step) for step, revision in points if revision == "workspace"} == {0, 3, 6}
     assert "up to date" in dvc(clone, "repro")  # the caches are untouched, nothing runs again
