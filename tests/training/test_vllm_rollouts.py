@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,11 +18,22 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 pytest.importorskip("vllm")
 
 
+LORA = {"lora": {"rank": 4, "alpha": 8.0}}
+
+
 @pytest.mark.parametrize(
-    ("dtype", "processes", "tensor_parallel"),
-    [("float32", 1, 1), ("float32", 2, 1), ("float32", 2, 2), ("bfloat16", 1, 1)],
+    ("dtype", "processes", "tensor_parallel", "training"),
+    [
+        ("float32", 1, 1, {}),
+        ("float32", 1, 1, LORA),
+        ("float32", 2, 1, {}),
+        ("float32", 2, 2, {}),
+        ("bfloat16", 1, 1, {}),
+    ],
 )
-def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, processes: int, tensor_parallel: int) -> None:
+def test_rollouts_follow_the_trained_weights(
+    checkout: Path, dtype: str, processes: int, tensor_parallel: int, training: dict[str, Any]
+) -> None:
     tiny_model(Path("student"), "qwen3", 64, seed=0, head=32)
     tiny_model(Path("teacher"), "qwen3", 64, seed=1, head=32)
     models = {
@@ -32,7 +44,7 @@ def test_rollouts_follow_the_trained_weights(checkout: Path, dtype: str, process
     }
     changes = {
         "engine": {"kind": "vllm", "tensor_parallel": tensor_parallel},
-        "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}},
+        "training": {"steps": 3, "hold": 1.0, "decay": 1.0, "optimiser": {"lr": 0.03}} | training,
         "prompts": {"max_prompt_tokens": 40}, "hardware": {"processes": processes},
     }  # fmt: skip
     Path("study.yaml").write_text(yaml.safe_dump({**override(TINY, changes), "models": models}))
