@@ -38,7 +38,7 @@ class Shape:
 SHAPES = {
     "embedded": Shape(64, 2, 4, 2, 16, 192, 23, prompts=32, group=4, tokens=48),
     "small": Shape(256, 4, 4, 2, 64, 768, 151_936, prompts=4, group=4, tokens=64),
-    "Qwen3-0.6B": Shape(1024, 28, 16, 8, 128, 3072, 151_936, prompts=2, group=2, tokens=32),
+    "Qwen3-0.6B": Shape(1024, 28, 16, 8, 128, 3072, 151_936, prompts=2, group=4, tokens=64),
 }
 
 
