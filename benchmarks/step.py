@@ -175,6 +175,10 @@ def in_its_own_process(name: str, args: argparse.Namespace, folder: str) -> Coun
     return result
 
 
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
 def report(args: argparse.Namespace, results: dict[str, list[Counts]]) -> str:
     shape = SHAPES[args.shape]
     speed = {name: statistics.median(r["generated"] / r["seconds"] for r in runs) for name, runs in results.items()}
@@ -194,7 +198,7 @@ def report(args: argparse.Namespace, results: dict[str, list[Counts]]) -> str:
         rates = [r["generated"] / r["seconds"] for r in runs]
         last = runs[-1]
         lines.append(
-            f"| {name} | {speed[name]:,.0f} ({min(rates):,.0f} - {max(rates):,.0f}) | {speed[name] / best:.2f} x "
+            f"| {name} | {_rate(speed[name])} ({_rate(min(rates))} - {_rate(max(rates))}) | {speed[name] / best:.2f} x "
             f"| {statistics.median(r['seconds'] for r in runs):.3f} | {last['generated']:,} | {last['scored']:,} "
             f"| {last['updates']:g} |"
         )

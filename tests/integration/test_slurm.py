@@ -57,7 +57,7 @@ def test_a_job_gets_the_gpu_memory_time_and_partition_that_the_study_asks_for(
 # Long enough to be disturbed in the middle of a phase
 LONG = {
     "seeds": [0],
-    "training": {"steps": 240, "hold": 0.05, "decay": 0.1, "checkpoint_every": 2, "validate_every": 200},
+    "training": {"steps": 1000, "hold": 0.05, "decay": 0.1, "checkpoint_every": 2, "validate_every": 200},
 }
 
 
