@@ -6,7 +6,7 @@ torchrun each group of ``tensor_parallel`` processes forms one engine, and the g
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,12 @@ class VllmEngine:
             )
             for seed in seeds
         ]  # fmt: skip
-
-        def hear(place: int, output: Any) -> None:
+        rollouts: dict[int, Rollout] = {}
+        for place, output in self._generate(prompts, settings):
+            rollouts[place] = self._rollout(output.outputs[0])
             if finished:
-                finished(place, self._rollout(output.outputs[0]))
-
-        return [self._rollout(output.outputs[0]) for output in self._generate(prompts, settings, hear)]
+                finished(place, rollouts[place])
+        return [rollouts[place] for place in range(len(prompts))]
 
     def _rollout(self, output: Any) -> Rollout:
         ids = list(output.token_ids)
@@ -88,7 +88,8 @@ class VllmEngine:
         scores: list[list[float]] = [[] for _ in prompts]
         for first in range(0, len(wanted), SEQUENCES_AT_ONCE):
             rows = wanted[first : first + SEQUENCES_AT_ONCE]
-            for i, output in zip(rows, self._generate([texts[i] for i in rows], settings), strict=True):
+            for place, output in self._generate([texts[i] for i in rows], settings):
+                i = rows[place]
                 places = output.prompt_logprobs[len(prompts[i]) :]
                 scores[i] = [place[token].logprob for place, token in zip(places, responses[i], strict=True)]
         return scores
@@ -115,22 +116,16 @@ class VllmEngine:
             self.llm.wake_up(tags=[only] if only else None)
             self.asleep = only is not None
 
-    def _generate(
-        self, prompts: Sequence[list[int]], settings: Any, hear: Callable[[int, Any], None] = lambda place, output: None
-    ) -> list[Any]:
-        """vLLM's outputs in the order of the prompts; ``hear`` gets each as soon as it is complete."""
+    def _generate(self, prompts: Sequence[list[int]], settings: Any) -> Iterator[tuple[int, Any]]:
+        """Place of each prompt and vLLM's output, as they end."""
         if not prompts:
-            return []
+            return
         names = self.llm.enqueue([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False)
         engine, places = self.llm.llm_engine, {_number(name): place for place, name in enumerate(names)}
-        done: dict[int, Any] = {}
         while engine.has_unfinished_requests():
             for output in engine.step():
                 if output.finished:
-                    place = places[_number(output.request_id)]
-                    done[place] = output
-                    hear(place, output)
-        return [done[place] for place in range(len(prompts))]
+                    yield places[_number(output.request_id)], output
 
     def _fits(self, lengths: Iterable[int]) -> None:
         longest = max(lengths, default=0)
@@ -168,9 +163,8 @@ def _start(path: str, options: VllmOptions) -> Any:
             "or set engine.kind: torch."
         ) from error
     torchrun = "LOCAL_RANK" in os.environ
-    logging.getLogger("vllm.renderers.base").setLevel(
-        logging.ERROR
-    )  # warns that the tokenizer, left out on purpose, is not there
+    # it warns that the tokenizer, left out on purpose, is not there
+    logging.getLogger("vllm.renderers.base").setLevel(logging.ERROR)
     try:
         return LLM(
             path, revision=options.revision, skip_tokenizer_init=True, generation_config="vllm", dtype=options.dtype,

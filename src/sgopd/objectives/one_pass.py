@@ -21,6 +21,8 @@ CAST_ROWS = 8192  # rows of a half-precision head that exist in float32 at once
 
 TokenWeight = Callable[[Tensor, slice], Tensor]
 Divergence = Callable[[Tensor, Tensor], Tensor]
+# logits of student and teacher [n, V], both free to be overwritten -> value [n], its gradient to the student's logits [n, V]
+Block = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def fused_policy_gradient(
@@ -67,20 +69,11 @@ def fused_reverse_kl(
     leave out padding rows). token_weight: w [N], default 1. The teacher gets no gradient. ``backward`` may
     run once.
     """
-    _check_heads(hidden_s, head_s, hidden_t, head_t, temperature)
-    gradients = _Gradients(hidden_s, head_s, temperature)
-    h_t = hidden_t.detach().to(gradients.h.dtype) / temperature
-    kl = h_t.new_empty(h_t.shape[0])
-    w = torch.ones_like(kl) if token_weight is None else token_weight.detach().to(kl.dtype)
-    with torch.no_grad(), torch.autocast(hidden_s.device.type, enabled=False):
-        spare = None
-        for rows, logits in gradients.logit_blocks(BLOCK_ELEMENTS):
-            spare = torch.empty_like(logits) if spare is None else spare
-            teacher = _product(h_t[rows], head_t, spare[: logits.shape[0]])
-            kl[rows] = _kl_gradient(logits, teacher)
-            gradients.add(rows, logits, w[rows])
-        value = (w * kl).sum()
-    return gradients.attach(value), kl
+
+    def in_place(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        return _kl_gradient(student, teacher), student
+
+    return _over_blocks(hidden_s, head_s, hidden_t, head_t, in_place, BLOCK_ELEMENTS, token_weight, temperature)
 
 
 def fused_divergence(
@@ -97,20 +90,41 @@ def fused_divergence(
 
     Differentiated by autograd one block of tokens at a time: right for every divergence, slower than the reverse KL's own.
     """
+
+    def by_autograd(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = student.requires_grad_()
+            values = divergence(leaf.log_softmax(1), teacher.log_softmax(1))
+            (d_logits,) = torch.autograd.grad(values.sum(), leaf)
+        student.requires_grad_(False)
+        return values.detach(), d_logits
+
+    elements = BLOCK_ELEMENTS // 8  # autograd keeps about eight copies of a block
+    return _over_blocks(hidden_s, head_s, hidden_t, head_t, by_autograd, elements, token_weight, temperature)
+
+
+def _over_blocks(
+    hidden_s: Tensor,
+    head_s: Tensor,
+    hidden_t: Tensor,
+    head_t: Tensor,
+    block: Block,
+    elements: int,
+    token_weight: Tensor | None,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """sum_n w_n of ``block``'s values with its gradients, and the values [N]; blocks of so many logits, both heads' at once."""
     _check_heads(hidden_s, head_s, hidden_t, head_t, temperature)
     gradients = _Gradients(hidden_s, head_s, temperature)
     h_t = hidden_t.detach().to(gradients.h.dtype) / temperature
     values = h_t.new_empty(h_t.shape[0])
     w = torch.ones_like(values) if token_weight is None else token_weight.detach().to(values.dtype)
     with torch.no_grad(), torch.autocast(hidden_s.device.type, enabled=False):
-        for rows, logits in gradients.logit_blocks(BLOCK_ELEMENTS // 8):  # autograd keeps about eight copies of a block
-            teacher = _product(h_t[rows], head_t, torch.empty_like(logits)).log_softmax(1)
-            with torch.enable_grad():
-                leaf = logits.requires_grad_()
-                block = divergence(leaf.log_softmax(1), teacher)
-                (d_logits,) = torch.autograd.grad(block.sum(), leaf)
-            logits.requires_grad_(False)
-            values[rows] = block.detach()
+        spare = None
+        for rows, logits in gradients.logit_blocks(elements):
+            spare = torch.empty_like(logits) if spare is None else spare
+            teacher = _product(h_t[rows], head_t, spare[: logits.shape[0]])
+            values[rows], d_logits = block(logits, teacher)
             gradients.add(rows, d_logits, w[rows])
         value = (w * values).sum()
     return gradients.attach(value), values

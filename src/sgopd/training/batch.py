@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sgopd.engines.base import Rollout
+from sgopd.engines.forward import by_falling_length
 from sgopd.prompts.render import Prompt
 from sgopd.training.data import TeacherSample
 from sgopd.verifier import Verdict
@@ -94,7 +95,7 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[in
     A single sequence longer than the budget forms a group of its own.
     """
     group: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for index in by_falling_length(lengths):
         if group and (len(group) + 1) * lengths[group[0]] > token_budget:
             yield group
             group = []
