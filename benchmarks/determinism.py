@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from sgopd.engines.forward import response_logprobs
+from sgopd.engines.forward import micro_batches, response_logprobs
 from sgopd.engines.torch_engine import TorchEngine
 from sgopd.models import render_prompt
 from sgopd.pretrain import build_model, build_tokenizer
 from sgopd.prompts.synthetic import problems
 from sgopd.study_files import load_study
-from sgopd.training.batch import length_mask, micro_batches, unflatten
+from sgopd.training.batch import length_mask, unflatten
 
 GROUP = 4
 

@@ -20,7 +20,7 @@ from sgopd.prompts.sources import FileSource
 from sgopd.store import alone, checksum, fingerprint, verified
 
 # Raise a number when the stage's code changes what it writes: every artefact of that kind is then made again.
-VERSIONS = {"model": 1, "prompts": 1, "rollouts": 1, "verdicts": 1, "distil": 1, "evaluation": 1, "comparison": 1}
+VERSIONS = {"model": 1, "prompts": 1, "rollouts": 2, "verdicts": 1, "distil": 2, "evaluation": 2, "comparison": 1}
 
 # Keys that change speed or memory but not what is written.
 _NO_EFFECT = {"checkpoint_every", "gradient_checkpointing"}

@@ -75,6 +75,19 @@ def test_tokens_depend_on_the_seed_and_not_on_batch_or_order(model: Any) -> None
     assert len({tuple(ids) for ids in tokens[::4]}) > 4  # one prompt, different seeds
 
 
+def test_a_prompt_is_read_once_for_all_its_rollouts_and_ended_ones_leave_the_batch(model: Any) -> None:
+    shapes: list[tuple[int, ...]] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    rollouts = TorchEngine(model, EOS, PAD).sample(PROMPTS * 8, Sampling(max_new_tokens=10), range(32))
+    hook.remove()
+    assert shapes[:2] == [(4, 6), (32, 1)]
+    for t, (rows, _) in enumerate(shapes[1:], 1):  # at most a quarter of the rows has ended
+        alive = sum(len(rollout.token_ids) > t for rollout in rollouts)
+        assert alive <= rows <= 4 / 3 * alive
+
+
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.5}, {"temperature": 2.0}, {"top_p": 0.9}])
 def test_first_tokens_follow_the_wanted_distribution(engine: Engine, model: Any, settings: dict[str, float]) -> None:
     count = 4000

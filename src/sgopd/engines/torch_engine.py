@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sgopd.engines.base import Finished, Rollout, Sampling
-from sgopd.engines.forward import response_logprobs
+from sgopd.engines.forward import micro_batches, response_logprobs
 
 SAMPLED_TOKENS = 2**18  # places in the KV cache of one batch: 30 GB at 1.7 billion parameters in bfloat16
 SCORED_TOKENS = 2**16  # padded tokens of one forward pass
@@ -31,7 +31,7 @@ class TorchEngine:
         self.model, self.eos_id, self.pad_id = model, eos_id, pad_id
         self.vocabulary, self.batch_size = vocabulary, batch_size
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def sample(
         self, prompts: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], finished: Finished | None = None
     ) -> list[Rollout]:
@@ -40,7 +40,7 @@ class TorchEngine:
         training = self.model.training
         self.model.eval()  # in training mode with gradient checkpointing transformers drops the KV cache
         lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
-        for rows in _batches(lengths, range(len(prompts)), self.batch_size, SAMPLED_TOKENS):
+        for rows in micro_batches(lengths, SAMPLED_TOKENS, self.batch_size):
             batch = _Decoding(self, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
             for i, rollout in batch.run():
                 rollouts[rows[i]] = rollout
@@ -53,9 +53,10 @@ class TorchEngine:
     def score(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[list[float]]:
         """Log-probs (nats, temperature 1) of the response tokens; batches hold sequences of similar length."""
         scores: list[list[float]] = [[] for _ in prompts]
-        lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
         wanted = [i for i in range(len(prompts)) if responses[i]]
-        for rows in _batches(lengths, wanted, self.batch_size, SCORED_TOKENS):
+        lengths = [len(prompts[i]) + len(responses[i]) for i in wanted]
+        for group in micro_batches(lengths, SCORED_TOKENS, self.batch_size):
+            rows = [wanted[i] for i in group]
             picked = [responses[i] for i in rows]
             flat, _ = response_logprobs(self.model, [prompts[i] for i in rows], picked, self.pad_id)
             for row, part in zip(rows, flat.cpu().split([len(response) for response in picked]), strict=True):
@@ -76,64 +77,63 @@ class TorchEngine:
         """Nothing to give back: the KV cache lives only while it samples."""
 
 
-def _batches(lengths: Sequence[int], wanted: Iterable[int], count: int, tokens: int) -> Iterator[list[int]]:
-    """Indices in groups of similar length, shortest first: at most ``count`` of them and ``tokens`` padded tokens."""
-    group: list[int] = []
-    for i in sorted(wanted, key=lambda i: lengths[i]):
-        if group and (len(group) == count or (len(group) + 1) * lengths[i] > tokens):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
-
-
 class _Decoding:
-    """One batch being decoded. Rows that have ended leave the batch once they are the majority."""
+    """One batch being decoded. Rows that have ended leave the batch once they are more than a quarter of it."""
 
     def __init__(self, engine: TorchEngine, prompts: list[list[int]], sampling: Sampling, seeds: list[int]) -> None:
         self.engine, self.sampling, self.prompts = engine, sampling, prompts
         draws = [np.random.Generator(np.random.Philox(seed)).random(sampling.max_new_tokens) for seed in seeds]
         self.uniforms = torch.from_numpy(np.stack(draws)).to(engine.model.device)  # [B, max_new_tokens] float64
-        self.tokens: list[list[int]] = [[] for _ in prompts]
-        self.logprobs: list[list[float]] = [[] for _ in prompts]
+        self.tokens = torch.zeros(self.uniforms.shape, dtype=torch.long, device=engine.model.device)
+        self.logprobs = torch.zeros(self.uniforms.shape, device=engine.model.device)
 
     def run(self) -> Iterator[tuple[int, Rollout]]:
         """Place and rollout of each, as they end."""
         from transformers import DynamicCache
 
-        model, cache = self.engine.model, DynamicCache(config=self.engine.model.config)
-        ids, mask = self._left_padded()
-        position = mask.long().cumsum(1).sub(1).clamp_min(0)
+        cache = DynamicCache(config=self.engine.model.config)
+        logits, mask, position = self._read_prompts(cache)
         rows = torch.arange(len(self.prompts))  # which rollout each row of the batch is
         ended = torch.zeros(len(rows), dtype=torch.bool)
         for t in range(self.sampling.max_new_tokens):
-            logits = model(
-                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
-            ).logits[:, -1].float()  # fmt: skip
             token, logp = self._draw(logits, self.uniforms[rows, t])
-            self._append(rows, ended, token, logp)
+            self.tokens[rows, t], self.logprobs[rows, t] = token, logp.clamp_max(0)
             ends = (token.cpu() == self.engine.eos_id) | (t == self.sampling.max_new_tokens - 1)
-            yield from ((i, self._rollout(i)) for i in rows[ends & ~ended].tolist())
+            yield from ((i, self._rollout(i, t + 1)) for i in rows[ends & ~ended].tolist())
             ended |= ends
             if bool(ended.all()):
                 break
-            ids, position = token[:, None], position[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-            if ended.sum() * 2 > len(rows):
+            if ended.sum() * 4 > len(rows):
                 alive = (~ended).nonzero()[:, 0]
-                cache.batch_select_indices(alive.to(ids.device))
-                ids, position, mask, rows, ended = ids[alive], position[alive], mask[alive], rows[alive], ended[alive]
+                cache.batch_select_indices(alive.to(mask.device))
+                token, position, mask, rows, ended = (x[alive] for x in (token, position, mask, rows, ended))
+            position = position + 1
+            logits = self._next_logits(token[:, None], mask, position, cache)
 
-    def _left_padded(self) -> tuple[Tensor, Tensor]:
-        width = max(map(len, self.prompts))
-        ids = torch.full((len(self.prompts), width), self.engine.pad_id)
+    def _read_prompts(self, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [B, V] after the prompts, mask [B, P] and last position [B, 1]; prompts are left-padded, each read only once."""
+        number = {prompt: u for u, prompt in enumerate(dict.fromkeys(map(tuple, self.prompts)))}
+        width = max(map(len, number))
+        ids = torch.full((len(number), width), self.engine.pad_id)
         mask = torch.zeros(ids.shape, dtype=torch.long)
-        for i, prompt in enumerate(self.prompts):
-            ids[i, width - len(prompt) :] = torch.tensor(prompt)
-            mask[i, width - len(prompt) :] = 1
+        for prompt, u in number.items():
+            ids[u, width - len(prompt) :] = torch.tensor(prompt)
+            mask[u, width - len(prompt) :] = 1
         device = self.engine.model.device
-        return ids.to(device), mask.to(device)
+        ids, mask = ids.to(device), mask.to(device)
+        position = mask.cumsum(1).sub(1).clamp_min(0)
+        logits = self._next_logits(ids, mask, position, cache)
+        of = torch.tensor([number[tuple(prompt)] for prompt in self.prompts], device=device)
+        cache.batch_select_indices(of)
+        return logits[of], mask[of], position[of, -1:]
+
+    def _next_logits(self, ids: Tensor, mask: Tensor, position: Tensor, cache: Any) -> Tensor:
+        """[rows, V] float32."""
+        logits: Tensor = self.engine.model(
+            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
+        ).logits[:, -1].float()  # fmt: skip
+        return logits
 
     def _draw(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Token [B] by inverse CDF at ``uniform`` [B], and its log-prob at temperature 1 [B]; logits [B, V] float32."""
@@ -150,15 +150,10 @@ class _Decoding:
             token = torch.where(token < real, token, _drawn_again(cumulative, drawn, real))
         return token, logp.gather(1, token[:, None])[:, 0]
 
-    def _append(self, rows: Tensor, ended: Tensor, token: Tensor, logp: Tensor) -> None:
-        for row, done, t, lp in zip(rows.tolist(), ended.tolist(), token.tolist(), logp.tolist(), strict=True):
-            if not done:
-                self.tokens[row].append(t)
-                self.logprobs[row].append(min(lp, 0.0))
-
-    def _rollout(self, i: int) -> Rollout:
-        stopped = self.tokens[i][-1] == self.engine.eos_id
-        return Rollout(self.tokens[i], self.logprobs[i], "stop" if stopped else "length")
+    def _rollout(self, i: int, length: int) -> Rollout:
+        tokens = self.tokens[i, :length].tolist()
+        stopped = tokens[-1] == self.engine.eos_id
+        return Rollout(tokens, self.logprobs[i, :length].tolist(), "stop" if stopped else "length")
 
 
 def _drawn_again(cumulative: Tensor, drawn: Tensor, real: int) -> Tensor:

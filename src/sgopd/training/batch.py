@@ -1,16 +1,16 @@
-"""The rollouts of one step as padded tensors, and their split into micro-batches without padding waste.
+"""The rollouts of one step as padded tensors.
 
 Shapes: B rollouts, T tokens of the longest response. Knows no model and no loss.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from sgopd.engines.base import Rollout
-from sgopd.engines.forward import by_falling_length
 from sgopd.prompts.render import Prompt
 from sgopd.training.data import TeacherSample
 from sgopd.verifier import Verdict
@@ -42,7 +42,7 @@ class Batch:
         """[B] bool: cut at the length limit."""
         return torch.tensor([rollout.finish_reason == "length" for rollout in self.rollouts])
 
-    @property
+    @cached_property
     def responses(self) -> list[list[int]]:
         return [rollout.token_ids for rollout in self.rollouts]
 
@@ -87,18 +87,3 @@ def unflatten(flat: Tensor, mask: Tensor) -> Tensor:
 def pad(rows: Rows) -> Tensor:
     """Ragged rows to a float32 tensor [B, T], 0 on the padding."""
     return unflatten(torch.tensor([value for row in rows for value in row], dtype=torch.float32), length_mask(rows))
-
-
-def micro_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Indices of sequences, longest first, in groups whose padded size (count x longest) stays within the budget.
-
-    A single sequence longer than the budget forms a group of its own.
-    """
-    group: list[int] = []
-    for index in by_falling_length(lengths):
-        if group and (len(group) + 1) * lengths[group[0]] > token_budget:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group

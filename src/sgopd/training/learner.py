@@ -58,7 +58,7 @@ class Learner:
             lr=settings.lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            fused=False,
+            fused=True,
         )
         self.seconds: dict[str, float] = defaultdict(float)
         # what the step under way works on

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sgopd.config import Objective, Training
-from sgopd.engines.forward import response_hidden, response_logprobs, with_weights
+from sgopd.engines.forward import micro_batches, response_hidden, response_logprobs, with_weights
 from sgopd.errors import NotFinite
 from sgopd.objectives import (
     TokenLogprob,
@@ -29,7 +29,7 @@ from sgopd.objectives import (
     reverse_kl,
     top_k_with_tail,
 )
-from sgopd.training.batch import Batch, length_mask, micro_batches, unflatten
+from sgopd.training.batch import Batch, length_mask, unflatten
 from sgopd.training.data import TeacherSample
 from sgopd.training.distributed import add_up, deal, summed, whole
 
