@@ -3,7 +3,8 @@
     python benchmarks/profile_step.py --embedded FOLDER     # FOLDER: a checkout in which configs/tiny.yaml was run
     python benchmarks/profile_step.py --shape Qwen3-0.6B
 
-Prints a Markdown table. The parts are the learner's own clocks; the split by operation comes from torch.profiler.
+Prints a Markdown table. The parts are the learner's own clocks; the split by operation comes from torch.profiler. The last column
+does the same matrix products again, and nothing else: no implementation of the same step on the same library takes less.
 """
 
 import argparse
@@ -20,6 +21,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+PARTS = {  # the learner's clocks
+    "rollout": "rollout",
+    "score": "scoring (teacher, reference)",
+    "verify": "verification",
+    "update": "forward and backward",
+}
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "dot_product", "flash_attention")
 
 
@@ -45,13 +52,8 @@ def seconds_by_part(learner: Any, steps: int, clock: str) -> dict[str, list[floa
         start = CLOCKS[clock]()
         learner.step(step)
         whole = CLOCKS[clock]() - start
-        parts = {
-            "rollout": learner.seconds["rollout"],
-            "scoring (teacher, reference)": learner.seconds["score"],
-            "verification": learner.seconds["verify"],
-            "forward and backward": learner.seconds["update"] - spent["optimiser"],
-            "optimiser": spent["optimiser"],
-        }
+        parts = {part: learner.seconds[name] for name, part in PARTS.items()} | {"optimiser": spent["optimiser"]}
+        parts[PARTS["update"]] -= spent["optimiser"]
         parts["bookkeeping (advantages, batches, metrics)"] = whole - sum(parts.values())
         for name, value in parts.items():
             if step:
@@ -77,6 +79,49 @@ def seconds_by_operation(learner: Any, step: int, clock: str) -> dict[str, float
     return {"products": of_products, "other tensor operations": of_others, "Python": whole - of_products - of_others}
 
 
+def seconds_of_products(learner: Any, step: int, clock: str) -> dict[str, float]:
+    """Clock of the learner -> seconds of the products with weight matrices in a step, replayed with random numbers."""
+    part, calls, timed = "", [], learner._timed
+
+    def note(name: str) -> Any:
+        nonlocal part
+        part = name
+        return timed(name)
+
+    scorers = [engine.model for engine in (learner.teacher, learner.reference) if engine]
+    layers = {
+        layer for model in (learner.model, *scorers) for layer in model.modules() if isinstance(layer, torch.nn.Linear)
+    }
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda layer, given: calls.append((part, layer.weight, given[0][..., 0].numel()))
+        )
+        for layer in layers
+    ]
+    learner._timed = note
+    learner.step(step)
+    learner._timed = timed
+    for hook in hooks:
+        hook.remove()
+    tokens = learner.last[0].tokens  # the fused functions take the head's weight, not the layer
+    calls += [("score", model.get_output_embeddings().weight, tokens) for model in scorers]
+    calls.append(("update", learner.model.get_output_embeddings().weight, tokens))
+    found: dict[str, float] = {}
+    for name, weight, rows in calls:
+        found[name] = found.get(name, 0.0) + _seconds_of(weight.detach(), rows, clock, backward=name == "update")
+    return found
+
+
+def _seconds_of(weight: torch.Tensor, rows: int, clock: str, backward: bool) -> float:
+    x = torch.randn(rows, weight.shape[1])
+    start = CLOCKS[clock]()
+    y = torch.nn.functional.linear(x, weight)
+    if backward:  # as large as the product itself: to its input, and to the weight
+        y @ weight
+        y.T @ x
+    return CLOCKS[clock]() - start
+
+
 def padding(learner: Any) -> tuple[float, float]:
     """Padded over real tokens of the last batch: in one pass, and in the passes of similar length that are used."""
     from sgopd.engines.forward import similar_lengths
@@ -96,17 +141,22 @@ def table(title: str, learner: Any, steps: int, clock: str) -> str:
     if clock == "wall":
         operations = seconds_by_operation(learner, steps + 1, clock)
         shares = ", ".join(f"{name} {value / sum(operations.values()):.0%}" for name, value in operations.items())
-    rows = [f"| {name} | {value:.3f} | {value / whole:.1%} |" for name, value in parts.items()]
+    replayed = seconds_of_products(learner, steps + 2, clock)
+    alone = {PARTS[clock_name]: seconds for clock_name, seconds in replayed.items()}
+    rows = [
+        f"| {name} | {value:.3f} | {value / whole:.1%} | {f'{alone[name]:.3f}' if name in alone else ''} |"
+        for name, value in parts.items()
+    ]
     return "\n".join(
         [
             f"### {title}",
             "",
             f"{len(batch.prompts)} rollouts, {batch.tokens:,} sampled tokens per step; median of {steps} steps.",
             "",
-            "| part | seconds | share |",
-            "|---|---|---|",
+            "| part | seconds | share | its matrix products alone |",
+            "|---|---|---|---|",
             *rows,
-            f"| **step** | **{whole:.3f}** | {batch.tokens / whole:,.0f} tokens/s |",
+            f"| **step** | **{whole:.3f}** | {batch.tokens / whole:,.0f} tokens/s | {sum(alone.values()):.3f} |",
             "",
             f"By operation (one step under torch.profiler): {shares}. "
             f"Padded over real tokens: {one:.2f} in one pass, {used:.2f} as used.",

@@ -91,25 +91,25 @@ def ours(name: str) -> Callable[[Setting, int], Counts]:
 
         training = setting.artefacts.study.runs[name]
         learner = Learner(setting.artefacts, training, 0, weights=None)
-        seconds, generated = [], []
+        seconds, generated, scored = [], [], []
         for step in range(steps + 1):
             start = now()
             learner.step(step)
             seconds.append(now() - start)
             generated.append(learner.last[0].tokens)
+            scored.append(int((learner.last[0].logp_t != 0).sum()))
         updates = int(next(iter(learner.optimiser.state.values()))["step"])
-        scored = int((learner.last[0].logp_t != 0).sum()) if training.objective.base == "sampled" else generated[-1]
         return counts(seconds, generated, scored, updates)
 
     return run
 
 
-def counts(seconds: list[float], generated: list[int], scored: int, updates: int) -> Counts:
+def counts(seconds: list[float], generated: list[int], scored: list[int], updates: int) -> Counts:
     """Medians over the steps; the first one is a warm-up."""
     rates = [tokens / time for tokens, time in zip(generated[1:], seconds[1:], strict=True)]
     return {
         "rate": statistics.median(rates), "seconds": statistics.median(seconds[1:]),
-        "generated": statistics.median(generated[1:]), "scored": scored, "updates": updates / len(seconds),
+        "generated": statistics.median(generated[1:]), "scored": statistics.median(scored[1:]), "updates": updates / len(seconds),
     }  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def trl_gkd(setting: Setting, steps: int) -> Counts:
     )  # fmt: skip
     trainer.train()
     seconds = [b - a for a, b in itertools.pairwise(times)]
-    return counts(seconds, generated, generated[-1], trainer.state.global_step)
+    return counts(seconds, generated, generated, trainer.state.global_step)
 
 
 def trl_distillation(setting: Setting, steps: int) -> Counts:
@@ -187,7 +187,7 @@ def trl_distillation(setting: Setting, steps: int) -> Counts:
     )  # fmt: skip
     trainer.train()
     seconds = [b - a for a, b in itertools.pairwise(times)]
-    return counts(seconds, generated, generated[-1], trainer.state.global_step)
+    return counts(seconds, generated, generated, trainer.state.global_step)
 
 
 VARIANTS: dict[str, Callable[[Setting, int], Counts]] = {
