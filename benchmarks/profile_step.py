@@ -3,8 +3,9 @@
     python benchmarks/profile_step.py --embedded FOLDER     # FOLDER: a checkout in which configs/tiny.yaml was run
     python benchmarks/profile_step.py --shape Qwen3-0.6B
 
-Prints a Markdown table. The parts are the learner's own clocks; the split by operation comes from torch.profiler. The last column
-does the same matrix products again, and nothing else: no implementation of the same step on the same library takes less.
+Prints a Markdown table. The parts are the learner's own clocks. "In the models" is what transformers' forward passes and torch's
+backward pass take of them. The last column does the same products with weight matrices again, and nothing else: no implementation
+of the same step on the same matrix library takes less.
 """
 
 import argparse
@@ -12,13 +13,14 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import random_models
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 PARTS = {  # the learner's clocks
@@ -27,7 +29,6 @@ PARTS = {  # the learner's clocks
     "verify": "verification",
     "update": "forward and backward",
 }
-PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "dot_product", "flash_attention")
 
 
 def seconds_by_part(learner: Any, steps: int, clock: str) -> dict[str, list[float]]:
@@ -62,53 +63,72 @@ def seconds_by_part(learner: Any, steps: int, clock: str) -> dict[str, list[floa
     return found
 
 
-def seconds_by_operation(learner: Any, step: int, clock: str) -> dict[str, float]:
-    """Seconds of one step in matrix products and attention, in other tensor operations, and outside of tensor operations."""
-    start = CLOCKS[clock]()
-    with profile(activities=[ProfilerActivity.CPU]) as trace:
+@contextmanager
+def running_clock(learner: Any) -> Iterator[list[str]]:
+    """A list that holds the name of the learner's clock that runs."""
+    timed, name = learner._timed, [""]
+
+    def note(part: str) -> Any:
+        name[0] = part
+        return timed(part)
+
+    learner._timed = note
+    yield name
+    learner._timed = timed
+
+
+def models(learner: Any) -> list[Any]:
+    """Student, and those that score."""
+    return [learner.model] + [engine.model for engine in (learner.teacher, learner.reference) if engine]
+
+
+def seconds_in_models(learner: Any, step: int, clock: str) -> dict[str, float]:
+    """Clock of the learner -> seconds of a step that are spent in the models' forward passes, which are transformers' code, and in
+    the backward pass, which is torch's."""
+    found: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+    entered: list[float] = []  # a causal LM calls its base model: the outer call counts
+
+    def leave(*_: Any) -> None:
+        start = entered.pop()
+        if not entered:
+            found[name[0]] += CLOCKS[clock]() - start
+
+    def backward(tensor: torch.Tensor, *arguments: Any, **options: Any) -> None:
+        entered.append(CLOCKS[clock]())
+        unpatched(tensor, *arguments, **options)
+        leave()
+
+    modules = {module for model in models(learner) for module in (model, model.base_model)}
+    hooks = [module.register_forward_pre_hook(lambda *_: entered.append(CLOCKS[clock]())) for module in modules]
+    hooks += [module.register_forward_hook(leave) for module in modules]
+    unpatched, torch.Tensor.backward = torch.Tensor.backward, backward
+    with running_clock(learner) as name:
         learner.step(step)
-    whole = CLOCKS[clock]() - start
-    of_products = of_others = 0.0
-    for event in trace.key_averages():
-        if event.key.startswith("aten::"):
-            seconds = event.self_cpu_time_total / 1e6
-            if any(part in event.key for part in PRODUCTS):
-                of_products += seconds
-            else:
-                of_others += seconds
-    return {"products": of_products, "other tensor operations": of_others, "Python": whole - of_products - of_others}
+    torch.Tensor.backward = unpatched
+    for hook in hooks:
+        hook.remove()
+    return found
 
 
 def seconds_of_products(learner: Any, step: int, clock: str) -> dict[str, float]:
     """Clock of the learner -> seconds of the products with weight matrices in a step, replayed with random numbers."""
-    part, calls, timed = "", [], learner._timed
+    calls: list[tuple[str, torch.Tensor, int]] = []
 
-    def note(name: str) -> Any:
-        nonlocal part
-        part = name
-        return timed(name)
+    def note(layer: torch.nn.Linear, given: tuple[torch.Tensor, ...]) -> None:
+        calls.append((name[0], layer.weight, given[0][..., 0].numel()))
 
-    scorers = [engine.model for engine in (learner.teacher, learner.reference) if engine]
-    layers = {
-        layer for model in (learner.model, *scorers) for layer in model.modules() if isinstance(layer, torch.nn.Linear)
-    }
-    hooks = [
-        layer.register_forward_pre_hook(
-            lambda layer, given: calls.append((part, layer.weight, given[0][..., 0].numel()))
-        )
-        for layer in layers
-    ]
-    learner._timed = note
-    learner.step(step)
-    learner._timed = timed
+    layers = {layer for model in models(learner) for layer in model.modules() if isinstance(layer, torch.nn.Linear)}
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    with running_clock(learner) as name:
+        learner.step(step)
     for hook in hooks:
         hook.remove()
     tokens = learner.last[0].tokens  # the fused functions take the head's weight, not the layer
-    calls += [("score", model.get_output_embeddings().weight, tokens) for model in scorers]
-    calls.append(("update", learner.model.get_output_embeddings().weight, tokens))
+    for i, model in enumerate(models(learner)):
+        calls.append(("score" if i else "update", model.get_output_embeddings().weight, tokens))
     found: dict[str, float] = {}
-    for name, weight, rows in calls:
-        found[name] = found.get(name, 0.0) + _seconds_of(weight.detach(), rows, clock, backward=name == "update")
+    for part, weight, rows in calls:
+        found[part] = found.get(part, 0.0) + _seconds_of(weight.detach(), rows, clock, backward=part == "update")
     return found
 
 
@@ -122,29 +142,40 @@ def _seconds_of(weight: torch.Tensor, rows: int, clock: str, backward: bool) -> 
     return CLOCKS[clock]() - start
 
 
-def padding(learner: Any) -> tuple[float, float]:
-    """Padded over real tokens of the last batch: in one pass, and in the passes of similar length that are used."""
-    from sgopd.engines.forward import similar_lengths
+def tokens_passed(learner: Any, step: int) -> str:
+    """How many tokens the student's forward passes of an update hold, padding included, beside what they could."""
+    sizes: list[int] = []
 
+    def note(_: Any, __: Any, given: dict[str, Any]) -> None:
+        if name[0] == "update":
+            sizes.append(given["input_ids"].numel())
+
+    hook = learner.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    with running_clock(learner) as name:
+        learner.step(step)
+    hook.remove()
     batch, _ = learner.last
     lengths = [len(prompt.token_ids) + len(ids) for prompt, ids in zip(batch.prompts, batch.responses, strict=True)]
-    used = sum(len(group) * max(lengths[i] for i in group) for group in similar_lengths(lengths))
-    return len(lengths) * max(lengths) / sum(lengths), used / sum(lengths)
+    return (
+        f"The update's {len(sizes)} forward passes hold {sum(sizes):,} tokens, padding included; the sequences hold "
+        f"{sum(lengths):,}, and one padded pass over them {len(lengths) * max(lengths):,}."
+    )
+
+
+def _cell(seconds: dict[str, float], part: str) -> str:
+    return f"{seconds[part]:.3f}" if seconds.get(part) else ""
 
 
 def table(title: str, learner: Any, steps: int, clock: str) -> str:
     parts = {name: statistics.median(values) for name, values in seconds_by_part(learner, steps, clock).items()}
     whole = sum(parts.values())
     batch, _ = learner.last
-    one, used = padding(learner)
-    shares = "not measured in processor time"  # the profiler's clock is the wall's
-    if clock == "wall":
-        operations = seconds_by_operation(learner, steps + 1, clock)
-        shares = ", ".join(f"{name} {value / sum(operations.values()):.0%}" for name, value in operations.items())
-    replayed = seconds_of_products(learner, steps + 2, clock)
-    alone = {PARTS[clock_name]: seconds for clock_name, seconds in replayed.items()}
+    passes = [seconds_in_models(learner, steps + 1 + i, clock) for i in range(steps)]
+    inside = {part: statistics.median(found[name] for found in passes) for name, part in PARTS.items()}
+    replayed = seconds_of_products(learner, 2 * steps + 1, clock)
+    alone = {part: replayed.get(name, 0.0) for name, part in PARTS.items()}
     rows = [
-        f"| {name} | {value:.3f} | {value / whole:.1%} | {f'{alone[name]:.3f}' if name in alone else ''} |"
+        f"| {name} | {value:.3f} | {value / whole:.1%} | {_cell(inside, name)} | {_cell(alone, name)} |"
         for name, value in parts.items()
     ]
     return "\n".join(
@@ -153,13 +184,13 @@ def table(title: str, learner: Any, steps: int, clock: str) -> str:
             "",
             f"{len(batch.prompts)} rollouts, {batch.tokens:,} sampled tokens per step; median of {steps} steps.",
             "",
-            "| part | seconds | share | its matrix products alone |",
-            "|---|---|---|---|",
+            "| part | seconds | share | in the models, s | its matrix products alone, s |",
+            "|---|---|---|---|---|",
             *rows,
-            f"| **step** | **{whole:.3f}** | {batch.tokens / whole:,.0f} tokens/s | {sum(alone.values()):.3f} |",
+            f"| **step** | **{whole:.3f}** | {batch.tokens / whole:,.0f} tokens/s | {sum(inside.values()):.3f} "
+            f"| {sum(alone.values()):.3f} |",
             "",
-            f"By operation (one step under torch.profiler): {shares}. "
-            f"Padded over real tokens: {one:.2f} in one pass, {used:.2f} as used.",
+            tokens_passed(learner, 2 * steps + 2),
             "",
         ]
     )
