@@ -10,6 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # a peer's environment has no sgopd installed
 
+LR = 1e-6  # the student stays as it is, and so does the length of its rollouts
 NEVER = "<never>"  # the end-of-sequence token: with random weights no model draws it but by a rare accident
 
 TEMPLATE = (  # the embedded one's, but that an assistant's turn ends with that token
@@ -95,7 +96,7 @@ def write(folder: Path, shape: Shape, methods: dict[str, Any]) -> Any:
             },
             "training": {
                 "prompts_per_step": shape.prompts, "group_size": shape.group, "sampling": {"max_new_tokens": shape.tokens},
-                "optimiser": {"lr": 1e-6},
+                "optimiser": {"lr": LR},
             },
             "methods": methods,
             "baseline": next(iter(methods)),

@@ -27,7 +27,7 @@ from typing import Any
 
 import random_models
 import torch
-from random_models import SHAPES, Shape
+from random_models import LR, SHAPES, Shape
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 CLOCK_NAMES = {"wall": "wall-clock time", "cpu": "processor time"}
@@ -41,9 +41,6 @@ METHODS: dict[str, Any] = {
     "sgopd": {"objective": {"rule": "sgopd"}},
     "reverse-kl": {"objective": {"base": "reverse_kl"}},
 }
-
-
-LR = 1e-6  # random_models' too: the student stays as it is, and so does the length of its rollouts
 
 
 class Setting:

@@ -83,10 +83,9 @@ def _after_their_prompts(
     """Each different prompt once; then the responses, which attend to their prompt's keys and values."""
     from transformers import DynamicCache
 
-    number = {prompt: u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    of = np.array([number[tuple(prompt)] for prompt in prompts])
-    ids, cache = _right_padded([list(prompt) for prompt in number], pad_id), DynamicCache(config=model.config)
-    lengths = torch.tensor([len(prompt) for prompt in number])
+    different, of = different_prompts(prompts)
+    ids, cache = _right_padded(different, pad_id), DynamicCache(config=model.config)
+    lengths = torch.tensor([len(prompt) for prompt in different])
     real = torch.arange(ids.shape[1]) < lengths[:, None]
     states = [_continue(model, cache, ids, real.long(), torch.arange(ids.shape[1]).expand(ids.shape))]
     ends = of * ids.shape[1] + lengths.numpy()[of] - 1  # the last prompt token predicts the first one of the response
@@ -103,6 +102,12 @@ def _after_their_prompts(
             places[row] = np.append(places[row], np.arange(start, start + len(responses[row]) - 1))
         offset += ids.numel()
     return states, places
+
+
+def different_prompts(prompts: Sequence[list[int]]) -> tuple[list[list[int]], NDArray[np.int64]]:
+    """Each prompt that occurs, once, in the order of their first places; and for each place [B] which of them is there."""
+    number = {prompt: u for u, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    return [list(prompt) for prompt in number], np.array([number[tuple(prompt)] for prompt in prompts], dtype=np.int64)
 
 
 def _continue(model: Any, cache: Any, ids: Tensor, mask: Tensor, position: Tensor) -> Tensor:
@@ -132,7 +137,7 @@ def _worth_sharing(model: Any, prompts: Sequence[list[int]], responses: Sequence
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    different, tokens = set(map(tuple, prompts)), sum(map(len, prompts))
+    different, tokens = different_prompts(prompts)[0], sum(map(len, prompts))
     saved = tokens - len(different) * max(map(len, different), default=0)
     if saved * 8 <= tokens + sum(map(len, responses)):
         return False

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sgopd.engines.base import Finished, Rollout, Sampling
-from sgopd.engines.forward import micro_batches, response_logprobs
+from sgopd.engines.forward import different_prompts, micro_batches, response_logprobs
 
 SAMPLED_TOKENS = 2**18  # places in the KV cache of one batch: 30 GB at 1.7 billion parameters in bfloat16
 SCORED_TOKENS = 2**16  # padded tokens of one forward pass
@@ -113,20 +113,20 @@ class _Decoding:
 
     def _read_prompts(self, cache: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [B, V] after the prompts, mask [B, P] and last position [B, 1]; prompts are left-padded, each read only once."""
-        number = {prompt: u for u, prompt in enumerate(dict.fromkeys(map(tuple, self.prompts)))}
-        width = max(map(len, number))
-        ids = torch.full((len(number), width), self.engine.pad_id)
+        different, of = different_prompts(self.prompts)
+        width = max(map(len, different))
+        ids = torch.full((len(different), width), self.engine.pad_id)
         mask = torch.zeros(ids.shape, dtype=torch.long)
-        for prompt, u in number.items():
+        for u, prompt in enumerate(different):
             ids[u, width - len(prompt) :] = torch.tensor(prompt)
             mask[u, width - len(prompt) :] = 1
         device = self.engine.model.device
         ids, mask = ids.to(device), mask.to(device)
         position = mask.cumsum(1).sub(1).clamp_min(0)
         logits = self._next_logits(ids, mask, position, cache)
-        of = torch.tensor([number[tuple(prompt)] for prompt in self.prompts], device=device)
-        cache.batch_select_indices(of)
-        return logits[of], mask[of], position[of, -1:]
+        rows = torch.from_numpy(of).to(device)
+        cache.batch_select_indices(rows)
+        return logits[rows], mask[rows], position[rows, -1:]
 
     def _next_logits(self, ids: Tensor, mask: Tensor, position: Tensor, cache: Any) -> Tensor:
         """[rows, V] float32."""
